@@ -1,0 +1,63 @@
+"""One step of gradient descent inside the inner loop, shared by every learner that takes such steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from export.learners.base import one_hot, support_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from export.learners.base import Learner, State
+
+
+def examples_seen(state: State, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted number of examples of each slot in this support set, `[ways]`."""
+    hot = one_hot(labels, state["counts"].shape[0], weights.dtype)
+    return (hot * weights[:, None]).sum(0)
+
+
+def slots_in_use(state: State, labels: Tensor, weights: Tensor) -> Tensor:
+    """How many slots are in use once this support set is taken in, `[]`."""
+    counts = torch.maximum(state["counts"], examples_seen(state, labels, weights))
+    return (counts > 0).to(weights.dtype).sum()
+
+
+def gradient_step(
+    learner: Learner,
+    state: State,
+    features: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    rates: State,
+) -> tuple[State, Tensor]:
+    """Take one SGD step on the tensors that `rates` names, each with its own step size.
+
+    The outer loop can differentiate through the result, to second order.
+
+    Args:
+        learner: Whose `predict` gives the logits.
+        state: The current state; tensors that `rates` does not name stay as they are, but `counts`.
+        features: `[n, *feature_shape]`.
+        labels: int64 `[n]`.
+        weights: `[n]`, >= 0.
+        rates: Step sizes, each `[]` or of its tensor's shape.
+
+    Returns:
+        The next state and the loss before the step, `[]`, in nats.
+    """
+    hot = one_hot(labels, state["counts"].shape[0], features.dtype)
+    counts = torch.maximum(state["counts"], examples_seen(state, labels, weights))
+    frozen = {**state, "counts": counts}
+    trainable = {name: state[name] for name in rates}
+
+    def loss_of(tensors: State) -> Tensor:
+        logits = learner.predict({**frozen, **tensors}, features)
+        return support_loss(logits, hot, weights)
+
+    grads, loss = torch.func.grad_and_value(loss_of)(trainable)
+    after = {name: tensor - rates[name] * grads[name] for name, tensor in trainable.items()}
+    return {**frozen, **after}, loss

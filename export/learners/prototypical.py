@@ -1,0 +1,62 @@
+"""Prototypical networks (Snell, Swersky, Zemel, NeurIPS 2017): a class is the mean of its features."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from export.backbones.conv4 import FrozenConv4, feature_dim
+from export.learners.base import (
+    Learner,
+    LearnerOptions,
+    Role,
+    State,
+    mask_unused,
+    one_hot,
+    support_loss,
+)
+
+
+class Prototypical(Learner):
+    """State: prototypes and how many examples each rests on; adapting is a running mean."""
+
+    name = "prototypical"
+    adaptation = "closed_form"
+    roles: ClassVar[dict[str, Role]] = {"prototypes": "slot", "counts": "personal"}
+
+    def __init__(self, options: LearnerOptions) -> None:
+        super().__init__(options)
+        self.dim = feature_dim(options.input_shape, options.hidden)
+        self.backbone = FrozenConv4(options.input_shape, options.hidden)
+        # learned scale of the distances (Oreshkin et al., TADAM, NeurIPS 2018)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def init(self, ways: int) -> State:
+        like = self.log_scale
+        return {
+            "prototypes": like.new_zeros(ways, self.dim),
+            "counts": like.new_zeros(ways),
+        }
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.backbone(x)
+
+    def adapt(
+        self, state: State, features: Tensor, labels: Tensor, weights: Tensor
+    ) -> tuple[State, Tensor]:
+        ways = state["counts"].shape[0]
+        hot = one_hot(labels, ways, features.dtype)
+        weighted = hot * weights[:, None]
+        counts = state["counts"] + weighted.sum(0)
+        sums = state["prototypes"] * state["counts"][:, None] + weighted.T @ features
+        safe = torch.where(counts > 0, counts, 1.0)  # an unused slot keeps its zero prototype
+        after = {"prototypes": sums / safe[:, None], "counts": counts}
+        return after, support_loss(self.predict(after, features), hot, weights)
+
+    def predict(self, state: State, features: Tensor) -> Tensor:
+        prototypes = state["prototypes"]
+        # |f - p|^2 = |f|^2 - 2 f.p + |p|^2; |f|^2 is the same for every slot, so softmax drops it
+        distance = (prototypes * prototypes).sum(-1) - 2 * (features @ prototypes.T)
+        return mask_unused(-torch.exp(self.log_scale) * distance, state["counts"])

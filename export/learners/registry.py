@@ -1,0 +1,31 @@
+"""The learners by name: the one place that lists them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from edge_sdk.errors import InvalidOptionError
+from export.learners.anil import Anil
+from export.learners.maml import Maml
+from export.learners.prototypical import Prototypical
+
+if TYPE_CHECKING:
+    from export.learners.base import Learner, LearnerOptions
+
+LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (Prototypical, Anil, Maml)}
+
+
+def make_learner(name: str, options: LearnerOptions, *, seed: int) -> Learner:
+    """Build a learner with fresh weights that depend on `seed` alone.
+
+    Raises:
+        InvalidOptionError: No learner has this name.
+    """
+    if name not in LEARNERS:
+        msg = f"no learner is called {name!r}; there are {', '.join(sorted(LEARNERS))}"
+        raise InvalidOptionError(msg)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LEARNERS[name](options)
