@@ -6,10 +6,14 @@ A source is a pool of images with a class and a user (writer, drawer) each, spli
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from edge_sdk.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +23,32 @@ if TYPE_CHECKING:
 TRAIN = "train"
 VALIDATION = "validation"
 TEST = "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+IMAGE_SIZE = 28
+
+
+class DataNotFoundError(EdgeError, FileNotFoundError):
+    """A source's files are not where it looks for them; the message says how to get them."""
+
+    code = "data_not_found"
+
+
+class BadDataError(EdgeError, ValueError):
+    """A source's file is there but does not hold what its documentation says."""
+
+    code = "bad_data"
+
+
+class NoSuchSplitError(EdgeError, LookupError):
+    """A source has no split of that name."""
+
+    code = "no_such_split"
+
+
+class NotEnoughImagesError(EdgeError, ValueError):
+    """A pool cannot supply the episodes that are asked for."""
+
+    code = "not_enough_images"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +77,30 @@ class ImagePool:
             self._rows.update({int(c): part for c, part in zip(found, parts, strict=True)})
         return self._rows[cls]
 
+    def of_user(self, user: int) -> ImagePool:
+        """The images of one user; classes keep their indices.
+
+        Raises:
+            NotEnoughImagesError: The user has no image here.
+        """
+        return self.take(np.flatnonzero(self.users == user))
+
+    def take(self, rows: NDArray[np.int64]) -> ImagePool:
+        """The images in `rows`, in that order; classes and users keep their indices.
+
+        Raises:
+            NotEnoughImagesError: `rows` is empty.
+        """
+        if rows.size == 0:
+            msg = "no image is left in the pool"
+            raise NotEnoughImagesError(msg)
+        return ImagePool(
+            images=self.images[rows],
+            classes=self.classes[rows],
+            users=self.users[rows],
+            class_names=self.class_names,
+        )
+
 
 class TaskSource(Protocol):
     """A named source of tasks. Same name, options and seed: same pools, bit for bit."""
@@ -65,12 +119,14 @@ class EpisodeBatch:
     """Several episodes that may share images, so that each image is embedded once.
 
     Attributes:
-        images: float32 `[num_images, 1, 28, 28]`, ink 1, paper 0.
+        images: float32 `[num_images, 1, 28, 28]`, ink 1, paper 0. Those of one class in one draw
+            are neighbours: row `r` belongs to group `r // images_per_class`.
         support: int64 `[episodes, ways * shots]`, rows of `images`.
         support_y: int64 `[episodes, ways * shots]`, in `0..ways-1`.
         query: int64 `[episodes, ways * queries]`, rows of `images`.
         query_y: int64 `[episodes, ways * queries]`.
         ways: Classes in each episode.
+        images_per_class: Neighbouring rows of `images` that show the same class.
     """
 
     images: NDArray[np.float32]
@@ -79,3 +135,22 @@ class EpisodeBatch:
     query: NDArray[np.int64]
     query_y: NDArray[np.int64]
     ways: int
+    images_per_class: int
+
+
+def pool_digest(pools: Sequence[tuple[str, ImagePool]]) -> str:
+    """SHA-256 hex over the pixels, classes, users and class names of `pools`, in order."""
+    digest = hashlib.sha256()
+    for split, pool in pools:
+        header = [split, list(pool.images.shape), list(pool.class_names)]
+        digest.update(json.dumps(header).encode())
+        for array in (pool.images, pool.classes, pool.users):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def check_split(split: str, known: Sequence[str], source: str) -> None:
+    """Raise `NoSuchSplitError` unless `split` is one of `known`."""
+    if split not in known:
+        msg = f"{source} has no split {split!r}; it has {', '.join(known)}"
+        raise NoSuchSplitError(msg)
