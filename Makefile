@@ -1,0 +1,81 @@
+# The commands a newcomer or CI needs. The first one makes its own environment in .venv (once).
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-cpp test-python lint clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES := edge_sdk export federated
+CPP_BUILD := build/ctest
+CPP_SOURCES := CMakeLists.txt $(wildcard csrc/*/*) $(wildcard csrc/*/*/*)
+CPP_FILES := $(filter %.h %.cpp,$(CPP_SOURCES))
+# Byte-compiling torch and its like costs half of the installation; imports compile what they use.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq install --no-compile --prefer-binary
+
+help:
+	@echo 'make demo   meta-train, export, personalize, federate; writes report.html'
+	@echo 'make test   all tests, C++ and Python'
+	@echo 'make lint   formatting, lint, types and import rules'
+	@echo 'make clean  remove what these commands made'
+
+# --- environment -------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@for python in python3 python3.13 python3.12 python3.11; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    exec "$$python" -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo 'No Python 3.11 or newer found: install one, or put it first on PATH.' >&2; exit 1
+
+$(VENV)/.dependencies: pyproject.toml | $(BIN)/python
+	@command -v c++ >/dev/null || { echo 'No C++17 compiler (c++) found: install g++ or clang.' >&2; exit 1; }
+	@echo 'Installing into $(VENV) (once; a minute or two) ...'
+	@$(PIP) cmake ninja $$($(BIN)/python scripts/requirements.py build)
+	@$(PIP) $$($(BIN)/python scripts/requirements.py dev)
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.dependencies $(CPP_SOURCES)
+	@echo 'Building the C++ core ...'
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# --- commands ----------------------------------------------------------------------------------
+
+demo: $(VENV)/.core
+	@$(BIN)/edge-sdk demo --out report.html
+
+# Real data sets, where they lie beside the checkout, are used by the tests that can.
+ifneq ($(wildcard ../shared/data/.),)
+test-python: export EDGE_SDK_DATA ?= $(abspath ../shared/data)
+endif
+
+test: $(VENV)/.core
+	@status=0; \
+	$(MAKE) --no-print-directory test-cpp || status=1; \
+	$(MAKE) --no-print-directory test-python || status=1; \
+	exit $$status
+
+test-cpp: $(VENV)/.core
+	@echo 'C++ tests:'
+	@PATH="$(abspath $(BIN)):$$PATH" cmake -S . -B $(CPP_BUILD) -G Ninja --log-level=WARNING >/dev/null
+	@$(BIN)/cmake --build $(CPP_BUILD) -- --quiet
+	@$(BIN)/ctest --test-dir $(CPP_BUILD) --output-on-failure --no-tests=error | tail -n +3
+
+test-python: $(VENV)/.core
+	@echo 'Python tests:'
+	@$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.core
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --check; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/clang-format --dry-run --Werror $(CPP_FILES)
+	@$(BIN)/lint-imports --no-timing 2>&1 | tail -n 4
+	@echo 'lint: all clean'
+
+clean:
+	rm -rf $(VENV) build runs report.html .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
