@@ -1,4 +1,4 @@
-"""The `edge-sdk` command's entry point: says which extra to install where typer and rich are absent.
+"""The `edge-sdk` command's entry point: without typer and rich it says which extra to install.
 
 Importing this package imports neither; `edge_sdk.cli.app` holds the command itself.
 """

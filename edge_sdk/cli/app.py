@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +22,6 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
         typer.echo(f"edge-sdk {version('edge-sdk')}")
         raise typer.Exit
 
@@ -34,13 +33,13 @@ def root(
         bool,
         typer.Option("--debug", envvar="EDGE_SDK_DEBUG", help="Show a traceback with an error."),
     ] = False,
-    version: Annotated[
+    show_version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Teach a model new classes, users and styles on the device."""
-    del debug, version  # CommandGroup.invoke reads the one, a callback answered the other
+    del debug, show_version  # CommandGroup.invoke reads the one, a callback answered the other
 
 
 @app.command()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "edge_sdk.commands"
 
-# The extra that brings what a sub-command imports; a command that is not listed is another package's.
+# The extra that brings what a sub-command imports; commands of other packages are not listed.
 _EXTRA_OF = {"demo": "export,federated", "export": "export", "federated": "federated"}
 _OWN_PACKAGES = ("edge_sdk", "export", "federated")
 

@@ -34,9 +34,9 @@ def print_bundle(bundle: Bundle) -> None:
     total = sum(entry.size for entry in manifest.files.values())
     console.print(_cell(f"{manifest.name}, version {manifest.version}", "bold"))
     console.print(f"every file verified, {_size(total)} in all", style="green")
-    console.print(_facts(bundle))
-    console.print(_state(manifest))
-    console.print(_files(manifest))
+    for table in (_facts(bundle), _state(manifest), _files(manifest)):
+        console.print()
+        console.print(table)
 
 
 def _facts(bundle: Bundle) -> Table:
