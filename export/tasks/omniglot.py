@@ -100,7 +100,9 @@ class OmniglotTasks:
         turns = self._turns if turns is None else turns
         base = self._images[characters]
         count = len(characters) * NUM_DRAWERS
-        turned = [np.rot90(base, t, axes=(2, 3)).reshape(count, IMAGE_SIZE, -1) for t in range(turns)]
+        turned = [
+            np.rot90(base, t, axes=(2, 3)).reshape(count, IMAGE_SIZE, -1) for t in range(turns)
+        ]
         users = self._alphabets[characters][:, None] * NUM_DRAWERS + np.arange(NUM_DRAWERS)
         names = [f"{self._names[c]}/rot{90 * t:03d}" for t in range(turns) for c in characters]
         return ImagePool(

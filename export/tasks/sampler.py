@@ -117,7 +117,9 @@ class EpisodeSampler:
         )
 
     def _draw_cells(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        deck = self._decks[0] if len(self._decks) == 1 else self._decks[rng.integers(len(self._decks))]
+        deck = (
+            self._decks[0] if len(self._decks) == 1 else self._decks[rng.integers(len(self._decks))]
+        )
         return rng.choice(deck, self.options.ways, replace=False)
 
     def _draw_rows(self, cells: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

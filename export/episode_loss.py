@@ -1,0 +1,59 @@
+"""Loss and accuracy of a learner on a batch of episodes, all at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from export.learners.base import Learner
+    from export.tasks.base import EpisodeBatch
+
+
+def episode_loss(
+    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Adapt to each support set, score each query set, average.
+
+    Every image is embedded once, in one call that mixes the episodes; adapting is mapped over them.
+
+    Args:
+        learner: In train or eval mode.
+        batch: Which images serve what.
+        images: `[num_images, *input_shape]` to use in place of those of `batch`.
+
+    Returns:
+        Mean cross-entropy on the query sets in nats, `[]`, differentiable in the meta-parameters, and
+        mean accuracy, `[]`, without a gradient.
+    """
+    logits = episode_logits(learner, batch, images)
+    labels = torch.from_numpy(batch.query_y)
+    loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    with torch.no_grad():
+        accuracy = (logits.argmax(-1) == labels).to(logits.dtype).mean()
+    return loss, accuracy
+
+
+def episode_logits(learner: Learner, batch: EpisodeBatch, images: Tensor | None = None) -> Tensor:
+    """Query logits after adapting, `[episodes, ways * queries, ways]`."""
+    if images is None:
+        images = torch.from_numpy(batch.images)
+    features = learner.embed(images.to(next(learner.parameters()).dtype))
+    weights = features.new_ones(batch.support.shape[1])
+
+    def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
+        state = learner.init(batch.ways)
+        for _ in range(learner.steps):
+            state, _ = learner.adapt(state, support, labels, weights)
+        return learner.predict(state, query)
+
+    logits: Tensor = torch.func.vmap(one_episode)(
+        features[torch.from_numpy(batch.support)],
+        torch.from_numpy(batch.support_y),
+        features[torch.from_numpy(batch.query)],
+    )
+    return logits

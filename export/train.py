@@ -1,0 +1,292 @@
+"""The one outer loop: draw episodes, adapt to each, score the queries, step the meta-parameters."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from edge_sdk.errors import DivergedError
+from export.augment import augment
+from export.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    describe_learner,
+    read_checkpoint,
+    write_checkpoint,
+)
+from export.episode_loss import episode_loss
+from export.progress import TrainEvent
+from export.tasks.base import TRAIN, VALIDATION
+from export.tasks.sampler import EpisodeSampler
+from export.train_options import StopReason, TrainOptions, TrainReport, Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from export.learners.base import Learner
+    from export.progress import Progress
+    from export.tasks.base import TaskSource
+
+_TRAIN_STREAM, _VALIDATION_STREAM = 0, 1
+
+
+def train(
+    learner: Learner,
+    source: TaskSource,
+    options: TrainOptions,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> TrainReport:
+    """Meta-train `learner` in place.
+
+    Args:
+        learner: With its first weights; they are overwritten when the run goes on from a checkpoint.
+        source: Training episodes come from its split "train", validation from "validation".
+        options: The run.
+        checkpoint: File to write checkpoints to; where it exists already, the run goes on from it. The
+            result is that of a run that never stopped.
+        progress: Told after each outer step.
+        clock: Seconds that only grow, for `options.minutes` and the report.
+
+    Returns:
+        The report. The learner then holds the best weights (the last, without validation).
+
+    Raises:
+        CheckpointError: The checkpoint is damaged or belongs to another run.
+        DivergedError: The loss stopped being finite; the newest checkpoint is untouched.
+        NotEnoughImagesError: A pool cannot supply the episodes.
+        NoSuchSplitError: The source has no training split, or no validation split where one is needed.
+    """
+    run = _Run(learner, source, options, checkpoint, clock)
+    while run.stopped_by is None:
+        loss, accuracy = run.step()
+        run.after_step()
+        if progress is not None:
+            progress(run.event(loss, accuracy))
+    return run.finish()
+
+
+class _Run:
+    """The moving parts of one run; everything that changes is in its checkpoint."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        source: TaskSource,
+        options: TrainOptions,
+        path: Path | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.learner, self.options, self.path, self.clock = learner, options, path, clock
+        self.sampler = EpisodeSampler(source.pool(TRAIN), options.episodes)
+        self.validation_sampler = (
+            None
+            if options.validation is None
+            else EpisodeSampler(source.pool(VALIDATION), options.validation)
+        )
+        self.optimizer = torch.optim.Adam(learner.parameters(), lr=options.outer_lr)
+        self.rng = np.random.default_rng([options.seed, _TRAIN_STREAM])
+        self.steps = 0
+        self.best: Validation | None = None
+        self.best_weights: dict[str, Tensor] | None = None
+        self.validations: list[Validation] = []
+        self.losses: list[float] = []
+        self.stopped_by: StopReason | None = None
+        self.seconds_before = 0.0
+        self.identity: dict[str, Any] = {}
+        if path is not None:
+            self.identity = _identity(learner, source, options)
+            if path.exists():
+                self._resume(read_checkpoint(path))
+        self.started = clock()
+        learner.train()
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + self.clock() - self.started
+
+    @property
+    def fraction(self) -> float:
+        """Part of the run that is over, 0..1."""
+        if self.options.minutes is not None:
+            return min(1.0, self.seconds / (60 * self.options.minutes))
+        return self.steps / self.options.steps
+
+    def step(self) -> tuple[float, float]:
+        """Take one outer step; return its loss and accuracy."""
+        o = self.options
+        batch = self.sampler.draw(self.rng)
+        images = augment(
+            torch.from_numpy(batch.images),
+            images_per_class=batch.images_per_class,
+            options=o.augment,
+            rng=self.rng,
+        )
+        loss, accuracy = episode_loss(self.learner, batch, images)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), o.gradient_norm)
+        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+            msg = f"the loss or its gradient is not finite at step {self.steps}; lower outer_lr"
+            raise DivergedError(msg)
+        for group in self.optimizer.param_groups:
+            group["lr"] = o.outer_lr * (1 + math.cos(math.pi * self.fraction)) / 2
+        self.optimizer.step()
+        self.steps += 1
+        self.losses.append(loss.item())
+        return loss.item(), accuracy.item()
+
+    def after_step(self) -> None:
+        """Validate, stop and write a checkpoint where they are due."""
+        o = self.options
+        if self.fraction >= 1:
+            self.stopped_by = "steps" if o.minutes is None else "minutes"
+        if self.stopped_by is not None or self.steps % o.validate_every == 0:
+            self._validate()
+        if self.path is not None and (
+            self.stopped_by is not None or self.steps % o.checkpoint_every == 0
+        ):
+            write_checkpoint(self.path, self._checkpoint())
+
+    def event(self, loss: float, accuracy: float) -> TrainEvent:
+        fraction = 1.0 if self.stopped_by is not None else self.fraction
+        return TrainEvent(
+            step=self.steps,
+            fraction=fraction,
+            loss=loss,
+            accuracy=accuracy,
+            seconds_left=self.seconds * (1 / fraction - 1) if fraction > 0 else math.inf,
+            validation_accuracy=self.validations[-1].accuracy if self.validations else None,
+        )
+
+    def finish(self) -> TrainReport:
+        """Load the best weights and report."""
+        assert self.stopped_by is not None
+        if self.best_weights is not None:
+            self.learner.load_state_dict(self.best_weights)
+        self.learner.eval()
+        return TrainReport(
+            steps=self.steps,
+            seconds=self.seconds,
+            stopped_by=self.stopped_by,
+            best=self.best,
+            validations=tuple(self.validations),
+            losses=tuple(self.losses),
+        )
+
+    def _validate(self) -> None:
+        if self.validation_sampler is None:
+            return
+        o = self.options
+        found = validate(
+            self.learner, self.validation_sampler, batches=o.validation_batches, seed=o.seed
+        )
+        self.validations.append(Validation(step=self.steps, accuracy=found[0], loss=found[1]))
+        if self._note_best(self.validations[-1]):
+            self.best_weights = _copy_weights(self.learner)
+        elif (
+            o.patience is not None
+            and self.best is not None
+            and len(self.validations) - self.validations.index(self.best) > o.patience
+            and self.stopped_by is None
+        ):
+            self.stopped_by = "patience"
+
+    def _note_best(self, found: Validation) -> bool:
+        """Keep `found` if it is better; of equal accuracies the later one, trained for longer."""
+        if self.best is not None and found.accuracy < self.best.accuracy:
+            return False
+        self.best = found
+        return True
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            run=self.identity,
+            step=self.steps,
+            seconds=self.seconds,
+            weights=_copy_weights(self.learner),
+            best_weights=self.best_weights,
+            optimizer=self.optimizer.state_dict(),
+            rng=json.loads(json.dumps(self.rng.bit_generator.state)),
+            validations=[(v.step, v.accuracy, v.loss) for v in self.validations],
+            losses=self.losses,
+            finished=self.stopped_by,
+        )
+
+    def _resume(self, saved: Checkpoint) -> None:
+        other = sorted(
+            name
+            for name in self.identity.keys() | saved.run.keys()
+            if self.identity.get(name) != saved.run.get(name)
+        )
+        if other:
+            msg = (
+                f"{self.path} belongs to another run: {', '.join(other)} differ; "
+                "remove it, or use the options that it was made with"
+            )
+            raise CheckpointError(msg)
+        try:
+            self.learner.load_state_dict(saved.weights)
+            self.optimizer.load_state_dict(saved.optimizer)
+            self.rng.bit_generator.state = saved.rng
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            msg = f"{self.path} does not fit the run that it names"
+            raise CheckpointError(msg) from error
+        self.steps, self.seconds_before = saved.step, saved.seconds
+        self.best_weights, self.losses = saved.best_weights, list(saved.losses)
+        for step, accuracy, loss in saved.validations:
+            self.validations.append(Validation(step=step, accuracy=accuracy, loss=loss))
+            self._note_best(self.validations[-1])
+        self.stopped_by = _stop_reason(saved.finished)
+
+
+def validate(
+    learner: Learner, sampler: EpisodeSampler, *, batches: int, seed: int
+) -> tuple[float, float]:
+    """Mean query accuracy (0..1) and loss (nats) on `batches` batches that depend on `seed` alone.
+
+    The learner is put into eval mode for the measurement, and then back.
+    """
+    rng = np.random.default_rng([seed, _VALIDATION_STREAM])
+    was_training = learner.training
+    learner.eval()
+    try:
+        with torch.no_grad():
+            found = [episode_loss(learner, sampler.draw(rng)) for _ in range(batches)]
+    finally:
+        learner.train(was_training)
+    accuracy = sum(accuracy.item() for _, accuracy in found) / batches
+    return accuracy, sum(loss.item() for loss, _ in found) / batches
+
+
+def _identity(learner: Learner, source: TaskSource, options: TrainOptions) -> dict[str, Any]:
+    """What makes two runs the same run, as JSON values."""
+    described: dict[str, Any] = json.loads(json.dumps(asdict(options)))
+    return {
+        **described,
+        **describe_learner(learner),
+        "tasks": source.name,
+        "tasks_digest": source.digest(),
+    }
+
+
+def _copy_weights(learner: Learner) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in learner.state_dict().items()}
+
+
+def _stop_reason(name: str | None) -> StopReason | None:
+    for reason in ("steps", "minutes", "patience"):
+        if name == reason:
+            return reason  # type: ignore[return-value]
+    return None
