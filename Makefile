@@ -73,7 +73,7 @@ lint: $(VENV)/.core
 	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --check; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/clang-format --dry-run --Werror $(CPP_FILES)
-	@$(BIN)/lint-imports --no-timing 2>&1 | tail -n 4
+	@report=$$($(BIN)/lint-imports 2>&1) || { echo "$$report"; exit 1; }
 	@echo 'lint: all clean'
 
 clean:
