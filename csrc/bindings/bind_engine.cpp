@@ -1,0 +1,126 @@
+// Engine for Python: unpack with the GIL, compute without it.
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arrays.h"
+#include "bindings.h"
+#include "edge/engine.h"
+#include "edge/error.h"
+
+namespace edge::bindings {
+namespace {
+
+using StateSpecs = std::vector<std::pair<std::string, Shape>>;
+
+std::unique_ptr<Engine> make_engine(const py::bytes& init, const std::optional<py::bytes>& embed,
+                                    const py::bytes& adapt, const py::bytes& predict,
+                                    const StateSpecs& state, std::int64_t ways, Shape input_shape,
+                                    Shape feature_shape, std::int64_t steps, bool closed_form,
+                                    std::string library, std::vector<std::string> providers,
+                                    int threads) {
+  Graphs graphs;
+  graphs.init = static_cast<std::string_view>(init);
+  if (embed) graphs.embed = static_cast<std::string_view>(*embed);
+  graphs.adapt = static_cast<std::string_view>(adapt);
+  graphs.predict = static_cast<std::string_view>(predict);
+  EngineSpec spec;
+  for (const auto& [name, shape] : state) spec.state.push_back({name, shape});
+  spec.ways = ways;
+  spec.input_shape = std::move(input_shape);
+  spec.feature_shape = std::move(feature_shape);
+  spec.steps = steps;
+  spec.closed_form = closed_form;
+  const RuntimeOptions options{std::move(library), std::move(providers), threads};
+  const py::gil_scoped_release nogil;
+  return std::make_unique<Engine>(graphs, std::move(spec), options);
+}
+
+const State& as_state(const py::object& object, const char* name) {
+  if (!py::isinstance<State>(object)) {
+    throw Error(ErrorCode::kDtypeMismatch,
+                std::string(name) + " must be a State, got " + type_name(object));
+  }
+  return object.cast<const State&>();
+}
+
+std::optional<std::int64_t> as_steps(const py::object& object) {
+  if (object.is_none()) return std::nullopt;
+  if (!py::isinstance<py::int_>(object) || py::isinstance<py::bool_>(object)) {
+    throw Error(ErrorCode::kInvalidOption, "steps must be an int, got " + type_name(object));
+  }
+  int overflow = 0;
+  const long long steps = PyLong_AsLongLongAndOverflow(object.ptr(), &overflow);
+  if (overflow != 0) throw Error(ErrorCode::kInvalidOption, "steps is far too large or small");
+  return steps;
+}
+
+py::array_t<float> embed(const Engine& engine, const py::object& x) {
+  const HeldArray<float> held = hold_array<float>(x, "x");
+  Tensor features;
+  {
+    const py::gil_scoped_release nogil;
+    features = engine.embed(held.view);
+  }
+  return to_array(std::move(features));
+}
+
+py::array_t<float> predict(const Engine& engine, const py::object& features,
+                           const py::object& state) {
+  const HeldArray<float> held = hold_array<float>(features, "features");
+  const State& current = as_state(state, "state");
+  Tensor logits;
+  {
+    const py::gil_scoped_release nogil;
+    logits = engine.predict(held.view, current);
+  }
+  return to_array(std::move(logits));
+}
+
+py::tuple adapt(const Engine& engine, const py::object& features, const py::object& labels,
+                const py::object& weights, const py::object& steps, const py::object& start) {
+  const HeldArray<float> held_features = hold_array<float>(features, "features");
+  const HeldArray<std::int64_t> held_labels = hold_array<std::int64_t>(labels, "labels");
+  std::optional<HeldArray<float>> held_weights;
+  std::optional<FloatView> weights_view;
+  if (!weights.is_none()) {
+    held_weights = hold_array<float>(weights, "weights");
+    weights_view = held_weights->view;
+  }
+  const std::optional<std::int64_t> num_steps = as_steps(steps);
+  const State* const from = start.is_none() ? nullptr : &as_state(start, "start");
+  Adaptation result;
+  {
+    const py::gil_scoped_release nogil;
+    result = engine.adapt(held_features.view, held_labels.view, weights_view, num_steps, from);
+  }
+  const py::array_t<float> losses(static_cast<py::ssize_t>(result.losses.size()),
+                                  result.losses.data());
+  return py::make_tuple(to_python(std::move(result.state)), losses);
+}
+
+}  // namespace
+
+void bind_engine(py::module_& module) {
+  py::class_<Engine>(module, "Engine", py::is_final(),
+                     "A bundle's graphs, loaded. Every method may be called from any thread.")
+      .def(py::init(&make_engine), py::kw_only(), py::arg("init"), py::arg("embed").none(true),
+           py::arg("adapt"), py::arg("predict"), py::arg("state"), py::arg("ways"),
+           py::arg("input_shape"), py::arg("feature_shape"), py::arg("steps"),
+           py::arg("closed_form"), py::arg("library"), py::arg("providers"), py::arg("threads"))
+      .def(
+          "initial_state", [](const Engine& engine) { return to_python(engine.initial_state()); },
+          "The meta-learned starting point.")
+      .def("embed", &embed, py::arg("x"), "Features of `x`, `[n, *input_shape]`.")
+      .def("adapt", &adapt, py::arg("features"), py::arg("labels"), py::arg("weights") = py::none(),
+           py::arg("steps") = py::none(), py::arg("start") = py::none(),
+           "Run the inner loop on one support set; gives the new state and the losses.")
+      .def("predict", &predict, py::arg("features"), py::arg("state"), "Logits, `[n, ways]`.")
+      .def_property_readonly("runtime_version", &Engine::runtime_version,
+                             "Version of the loaded ONNX Runtime.");
+}
+
+}  // namespace edge::bindings

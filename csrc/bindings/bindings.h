@@ -1,0 +1,21 @@
+// The parts of the module, one for each header that is bound.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <utility>
+
+#include "edge/state.h"
+
+namespace edge::bindings {
+
+void bind_state(pybind11::module_& module);
+void bind_engine(pybind11::module_& module);
+
+/// pybind11 holds objects as non-const; State has const methods only.
+inline std::shared_ptr<State> to_python(StatePtr state) {
+  return std::const_pointer_cast<State>(std::move(state));
+}
+
+}  // namespace edge::bindings

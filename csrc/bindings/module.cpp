@@ -1,0 +1,35 @@
+// The Python module edge_sdk._core.
+#include <pybind11/pybind11.h>
+
+#include <exception>
+
+#include "bindings.h"
+#include "edge/error.h"
+
+namespace py = pybind11;
+
+namespace {
+
+// The exception classes live in edge_sdk/errors.py; this is the one place where codes become them.
+void translate(std::exception_ptr pointer) {
+  try {
+    if (pointer) std::rethrow_exception(pointer);
+  } catch (const edge::Error& error) {
+    const py::object raised = py::module_::import("edge_sdk.errors")
+                                  .attr("from_code")(edge::code_name(error.code()), error.what());
+    PyErr_SetObject(py::type::handle_of(raised).ptr(), raised.ptr());
+  }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The C++ core: State and Engine.";
+  py::register_local_exception_translator(&translate);
+  edge::bindings::bind_state(module);
+  edge::bindings::bind_engine(module);
+  py::tuple codes(edge::kAllErrorCodes.size());
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    codes[i] = edge::code_name(edge::kAllErrorCodes[i]);
+  module.attr("ERROR_CODES") = codes;
+}

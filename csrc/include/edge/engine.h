@@ -1,0 +1,94 @@
+// Engine: a bundle's four graphs, loaded and checked. Teaches and predicts.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "edge/state.h"
+#include "edge/tensor.h"
+
+namespace edge {
+
+/// Bytes of a bundle's graphs; borrowed while the engine is made.
+struct Graphs {
+  std::string_view init;
+  std::optional<std::string_view> embed;  ///< absent: the features are the input itself
+  std::string_view adapt;
+  std::string_view predict;
+};
+
+/// What the bundle's manifest says of its graphs.
+struct EngineSpec {
+  std::vector<TensorSpec> state;
+  std::int64_t ways = 0;     ///< label slots
+  Shape input_shape;         ///< of one example
+  Shape feature_shape;       ///< of one example
+  std::int64_t steps = 1;    ///< default of `adapt`
+  bool closed_form = false;  ///< then `adapt` takes exactly one step
+};
+
+/// How the host runs the graphs.
+struct RuntimeOptions {
+  std::string library;  ///< path of libonnxruntime, as dlopen takes it
+  std::vector<std::string> providers = {"cpu"};
+  int threads = 1;  ///< of one call, 1 to 256
+};
+
+struct Adaptation {
+  StatePtr state;
+  std::vector<float> losses;  ///< nats, `[steps]`
+};
+
+/// Immutable: every method may be called from any number of threads at once.
+class Engine {
+ public:
+  static constexpr std::int64_t kMaxSteps = 1'000'000;
+  static constexpr int kMaxThreads = 256;
+
+  /// Loads and checks all graphs, and runs init.
+  /// @throws Error  kInvalidOption, kRuntimeLibrary; kBadBundle naming the graph that does not fit
+  ///                the spec; kRuntimeFailed if the runtime refuses a graph
+  Engine(const Graphs& graphs, EngineSpec spec, const RuntimeOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// The meta-learned starting point.
+  StatePtr initial_state() const;
+
+  /// @param x  `[n, *input_shape]`, finite, n >= 1
+  /// @return features, `[n, *feature_shape]`; a copy of x where the bundle has no embed graph
+  /// @throws Error  kShapeMismatch, kNonFinite, kRuntimeFailed
+  Tensor embed(const FloatView& x) const;
+
+  /// Runs the inner loop on one support set, or throws and changes nothing.
+  /// @param features  `[n, *feature_shape]`, finite, n >= 1
+  /// @param labels    `[n]`, each in 0..ways-1
+  /// @param weights   `[n]`, finite, >= 0, not all zero; absent: all one
+  /// @param steps     1 to kMaxSteps, and 1 for closed-form bundles; absent: the bundle's
+  /// @param start     absent: the initial state
+  /// @throws Error  kShapeMismatch, kNonFinite, kEmptySupport, kLabelRange, kInvalidOption,
+  ///                kBadState, kDiverged, kRuntimeFailed
+  Adaptation adapt(const FloatView& features, const LabelView& labels,
+                   const std::optional<FloatView>& weights = std::nullopt,
+                   std::optional<std::int64_t> steps = std::nullopt,
+                   const State* start = nullptr) const;
+
+  /// @param features  `[n, *feature_shape]`, finite, n >= 1
+  /// @return logits, `[n, ways]`
+  /// @throws Error  kShapeMismatch, kNonFinite, kBadState, kRuntimeFailed
+  Tensor predict(const FloatView& features, const State& state) const;
+
+  /// Of the loaded library, for example "1.31.1".
+  const std::string& runtime_version() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<const Impl> impl_;
+};
+
+}  // namespace edge

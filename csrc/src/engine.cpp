@@ -1,0 +1,275 @@
+// Engine: loads the graphs, then embeds, adapts and predicts.
+#include "edge/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "checks.h"
+#include "edge/error.h"
+#include "graph.h"
+#include "ort/runtime.h"
+#include "ort/session.h"
+
+namespace edge {
+namespace {
+
+using Handles = std::vector<ort::ValueHandle*>;
+
+std::vector<PortSpec> state_ports(const StateLayout& layout, const char* prefix, bool required) {
+  std::vector<PortSpec> ports;
+  for (const TensorSpec& spec : layout.specs()) {
+    ports.push_back({prefix + spec.name, ort::kElementFloat, spec.shape, required});
+  }
+  return ports;
+}
+
+std::vector<PortSpec> operator+(std::vector<PortSpec> ports, std::vector<PortSpec> more) {
+  ports.insert(ports.end(), std::make_move_iterator(more.begin()),
+               std::make_move_iterator(more.end()));
+  return ports;
+}
+
+Shape with_count(std::int64_t n, const Shape& example_shape) {
+  Shape shape = batch_of(example_shape);
+  shape[0] = n;
+  return shape;
+}
+
+Tensor make_tensor(Shape shape) {
+  const std::size_t count = element_count(shape);
+  return {std::move(shape), make_buffer(count)};
+}
+
+// Values that borrow the tensors of a state buffer; `skip(i)` leaves out tensor i.
+class StateValues {
+ public:
+  template <typename Skip>
+  StateValues(const ort::Runtime& runtime, const StateLayout& layout, const float* buffer,
+              const Skip& skip)
+      : values_(layout.size()) {
+    for (std::size_t i = 0; i < layout.size(); ++i) {
+      if (skip(i)) continue;
+      values_[i] =
+          ort::Value(runtime, buffer + layout.offset(i), layout.specs()[i].shape, layout.count(i));
+    }
+  }
+
+  void append_to(Handles& handles) const {
+    for (const ort::Value& value : values_) handles.push_back(value.get());
+  }
+
+  void swap_into(Handles& handles) const {
+    for (std::size_t i = 0; i < values_.size(); ++i) handles[i] = values_[i].get();
+  }
+
+ private:
+  std::vector<ort::Value> values_;
+};
+
+constexpr auto kAll = [](std::size_t) { return false; };
+
+// A state under construction: the buffer that a step writes.
+struct Slate {
+  Slate(const ort::Runtime& runtime, const StateLayout& layout)
+      : buffer(make_buffer(layout.buffer_size())), values(runtime, layout, buffer.get(), kAll) {}
+
+  FloatBuffer buffer;
+  StateValues values;
+};
+
+}  // namespace
+
+struct Engine::Impl {
+  Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOptions& options);
+
+  StatePtr run_init(const Graph& init) const;
+
+  EngineSpec spec;
+  LayoutPtr layout;
+  const ort::Runtime* runtime;
+  std::optional<Graph> embed;
+  Graph adapt;
+  Graph predict;
+  StatePtr initial;
+};
+
+namespace {
+
+LayoutPtr make_layout(const std::vector<TensorSpec>& specs) {
+  try {
+    return std::make_shared<const StateLayout>(specs);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kBadBundle, std::string("manifest.json: ") + error.what());
+  }
+}
+
+const ort::Runtime& open_runtime(const EngineSpec& spec, const Graphs& graphs,
+                                 const RuntimeOptions& options) {
+  check_options(options);
+  check_spec(spec, graphs.embed.has_value());
+  return ort::Runtime::open(options.library);
+}
+
+PortSpec features_port(const EngineSpec& spec) {
+  return {"features", ort::kElementFloat, batch_of(spec.feature_shape)};
+}
+
+}  // namespace
+
+Engine::Impl::Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOptions& options)
+    : spec(std::move(bundle_spec)),
+      layout(make_layout(spec.state)),
+      runtime(&open_runtime(spec, graphs, options)),
+      adapt(*runtime, "adapt.onnx", graphs.adapt, options.threads,
+            state_ports(*layout, "state.", false) +
+                std::vector<PortSpec>{features_port(spec),
+                                      {"labels", ort::kElementInt64, {kAnyCount}},
+                                      {"weights", ort::kElementFloat, {kAnyCount}}},
+            state_ports(*layout, "next.", true) +
+                std::vector<PortSpec>{{"loss", ort::kElementFloat, {}}}),
+      predict(*runtime, "predict.onnx", graphs.predict, options.threads,
+              state_ports(*layout, "state.", false) + std::vector<PortSpec>{features_port(spec)},
+              {{"logits", ort::kElementFloat, {kAnyCount, spec.ways}}}) {
+  if (graphs.embed) {
+    embed.emplace(*runtime, "embed.onnx", *graphs.embed, options.threads,
+                  std::vector<PortSpec>{{"x", ort::kElementFloat, batch_of(spec.input_shape)}},
+                  std::vector<PortSpec>{features_port(spec)});
+  }
+  initial = run_init(Graph(*runtime, "init.onnx", graphs.init, options.threads, {},
+                           state_ports(*layout, "state.", true)));
+}
+
+StatePtr Engine::Impl::run_init(const Graph& init) const {
+  Slate slate(*runtime, *layout);
+  Handles outputs;
+  slate.values.append_to(outputs);
+  init.run({}, outputs);
+  auto state = std::make_shared<const State>(layout, std::move(slate.buffer));
+  if (state->non_finite()) {
+    throw Error(ErrorCode::kBadBundle, "init.onnx: state tensor " +
+                                           state->spec(*state->non_finite()).name +
+                                           " holds NaN or infinity");
+  }
+  return state;
+}
+
+Engine::Engine(const Graphs& graphs, EngineSpec spec, const RuntimeOptions& options)
+    : impl_(std::make_unique<const Impl>(graphs, std::move(spec), options)) {}
+
+Engine::~Engine() = default;
+
+StatePtr Engine::initial_state() const { return impl_->initial; }
+
+const std::string& Engine::runtime_version() const noexcept { return impl_->runtime->version(); }
+
+Tensor Engine::embed(const FloatView& x) const {
+  const EngineSpec& spec = impl_->spec;
+  const std::int64_t n = check_batch(x, spec.input_shape, "x", ErrorCode::kShapeMismatch);
+  Tensor features = make_tensor(with_count(n, spec.feature_shape));
+  const std::size_t count = element_count(features.shape);
+  if (!impl_->embed) {
+    std::memcpy(features.data.get(), x.data, count * sizeof(float));
+    return features;
+  }
+  const ort::Value input(*impl_->runtime, x.data, x.shape, element_count(x.shape));
+  const ort::Value output(*impl_->runtime, features.data.get(), features.shape, count);
+  impl_->embed->run({input.get()}, {output.get()});
+  if (!all_finite(features.data.get(), count)) {
+    throw Error(ErrorCode::kNonFinite, "embed.onnx gave features that are not finite");
+  }
+  return features;
+}
+
+Tensor Engine::predict(const FloatView& features, const State& state) const {
+  const Impl& impl = *impl_;
+  const std::int64_t n =
+      check_batch(features, impl.spec.feature_shape, "features", ErrorCode::kShapeMismatch);
+  check_state(state, impl.layout);
+  Tensor logits = make_tensor({n, impl.spec.ways});
+  const std::size_t count = element_count(logits.shape);
+  const StateValues state_values(*impl.runtime, *impl.layout, state.data(0),
+                                 [&](std::size_t i) { return !impl.predict.reads(i); });
+  const ort::Value input(*impl.runtime, features.data, features.shape,
+                         element_count(features.shape));
+  const ort::Value output(*impl.runtime, logits.data.get(), logits.shape, count);
+  Handles inputs;
+  inputs.reserve(state.size() + 1);
+  state_values.append_to(inputs);
+  inputs.push_back(input.get());
+  impl.predict.run(inputs, {output.get()});
+  if (!all_finite(logits.data.get(), count)) {
+    throw Error(ErrorCode::kNonFinite, "predict.onnx gave logits that are not finite");
+  }
+  return logits;
+}
+
+Adaptation Engine::adapt(const FloatView& features, const LabelView& labels,
+                         const std::optional<FloatView>& weights, std::optional<std::int64_t> steps,
+                         const State* start) const {
+  const Impl& impl = *impl_;
+  const std::int64_t num_steps = check_steps(steps, impl.spec);
+  const std::int64_t n =
+      check_batch(features, impl.spec.feature_shape, "features", ErrorCode::kEmptySupport);
+  check_labels(labels, n, impl.spec.ways);
+  std::vector<float> ones;
+  if (weights) {
+    check_weights(*weights, n);
+  } else {
+    ones.assign(static_cast<std::size_t>(n), 1.0F);
+  }
+  if (start != nullptr) check_state(*start, impl.layout);
+  const State& from = start != nullptr ? *start : *impl.initial;
+
+  const ort::Runtime& runtime = *impl.runtime;
+  const StateLayout& layout = *impl.layout;
+  const auto rows = static_cast<std::size_t>(n);
+  const StateValues from_values(runtime, layout, from.data(0),
+                                [&](std::size_t i) { return !impl.adapt.reads(i); });
+  const ort::Value features_value(runtime, features.data, features.shape,
+                                  element_count(features.shape));
+  const ort::Value labels_value(runtime, labels.data, labels.shape, rows);
+  const ort::Value weights_value(runtime, weights ? weights->data : ones.data(), {n}, rows);
+  float loss = 0;
+  const ort::Value loss_value(runtime, &loss, {}, 1);
+
+  // Step k reads the slate that step k-1 wrote and writes the other: nothing is copied in between.
+  Slate written(runtime, layout);
+  std::optional<Slate> spare;
+  if (num_steps > 1) spare.emplace(runtime, layout);
+  Handles inputs;
+  from_values.append_to(inputs);
+  for (const ort::Value* value : {&features_value, &labels_value, &weights_value}) {
+    inputs.push_back(value->get());
+  }
+  Handles outputs;
+  written.values.append_to(outputs);
+  outputs.push_back(loss_value.get());
+
+  Adaptation result;
+  result.losses.reserve(static_cast<std::size_t>(num_steps));
+  for (std::int64_t step = 1; step <= num_steps; ++step) {
+    if (step > 1) {
+      written.values.swap_into(inputs);
+      std::swap(written, *spare);
+      written.values.swap_into(outputs);
+    }
+    impl.adapt.run(inputs, outputs);
+    if (!std::isfinite(loss)) {
+      throw Error(ErrorCode::kDiverged, "loss is not finite at step " + std::to_string(step) +
+                                            "; take fewer steps or check the features; the state "
+                                            "is unchanged");
+    }
+    result.losses.push_back(loss);
+  }
+  result.state = std::make_shared<const State>(impl.layout, std::move(written.buffer));
+  if (const auto bad = result.state->non_finite()) {
+    throw Error(ErrorCode::kDiverged, "state tensor " + layout.specs()[*bad].name +
+                                          " is not finite after step " + std::to_string(num_steps) +
+                                          "; the state is unchanged");
+  }
+  return result;
+}
+
+}  // namespace edge

@@ -1,0 +1,49 @@
+// A bundle's graph: a session whose ports were checked against what the bundle promises.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "edge/tensor.h"
+#include "ort/session.h"
+
+namespace edge {
+
+/// An input or output that a graph has, or may have.
+struct PortSpec {
+  std::string name;
+  int element_type = ort::kElementFloat;
+  Shape shape;  ///< kAnyCount stands for n, which must be symbolic
+  bool required = true;
+};
+
+inline constexpr std::int64_t kAnyCount = -1;
+
+/// `[n, *example_shape]`.
+Shape batch_of(const Shape& example_shape);
+
+/// Loaded and checked; the position of a port is an index into the specs it was loaded with.
+class Graph {
+ public:
+  /// @throws Error  kBadBundle "<file>: ..." if names, dtypes or shapes are not those of the specs;
+  ///                kRuntimeFailed if the runtime refuses the graph
+  Graph(const ort::Runtime& runtime, const std::string& file, std::string_view bytes, int threads,
+        const std::vector<PortSpec>& inputs, const std::vector<PortSpec>& outputs);
+
+  /// Runs on one value a spec, in the order of the specs. Values of inputs that the graph leaves
+  /// out may be null.
+  void run(const std::vector<ort::ValueHandle*>& inputs,
+           const std::vector<ort::ValueHandle*>& outputs) const;
+
+  /// Whether the graph reads input `spec_index`.
+  bool reads(std::size_t spec_index) const;
+
+ private:
+  ort::Session session_;
+  std::vector<std::size_t> input_specs_;   // spec index of each of the session's inputs
+  std::vector<std::size_t> output_specs_;  // and of its outputs
+};
+
+}  // namespace edge

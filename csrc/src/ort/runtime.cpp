@@ -1,0 +1,85 @@
+// Opens libonnxruntime.
+#include "ort/runtime.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "edge/error.h"
+
+namespace edge::ort {
+namespace {
+
+constexpr const char* kRemedy =
+    "; install onnxruntime 1.20 or newer, or pass the path of its libonnxruntime";
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw Error(ErrorCode::kRuntimeLibrary, message + kRemedy);
+}
+
+// The core never prints: errors come back as statuses, so there is nothing to log.
+void drop_log(void*, int, const char*, const char*, const char*, const char*) {}
+
+// Asked before get_api, which prints when it does not know a version.
+bool is_recent(const std::string& version) {
+  char* after_major = nullptr;
+  const long major = std::strtol(version.c_str(), &after_major, 10);
+  if (after_major == version.c_str() || *after_major != '.') return false;
+  const long minor = std::strtol(after_major + 1, nullptr, 10);
+  return major > 1 || (major == 1 && minor >= kOldestMinorRelease);
+}
+
+}  // namespace
+
+const Runtime& Runtime::open(const std::string& path) {
+  // Leaked on purpose: the runtime must not be torn down while other static objects are.
+  static auto* const mutex = new std::mutex();
+  static auto* const opened = new std::map<std::string, std::unique_ptr<const Runtime>>();
+  const std::lock_guard<std::mutex> lock(*mutex);
+  std::unique_ptr<const Runtime>& runtime = (*opened)[path];
+  if (runtime == nullptr) runtime.reset(new Runtime(path));
+  return *runtime;
+}
+
+Runtime::Runtime(const std::string& path) {
+  if (path.empty()) refuse("no path of libonnxruntime was given");
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* reason = dlerror();
+    refuse(std::string("cannot open ONNX Runtime: ") + (reason != nullptr ? reason : path));
+  }
+  void* symbol = dlsym(library, "OrtGetApiBase");
+  if (symbol == nullptr) {
+    dlclose(library);
+    refuse(path + " is not ONNX Runtime: it has no OrtGetApiBase");
+  }
+  const ApiBase* base = reinterpret_cast<const ApiBase* (*)()>(symbol)();
+  version_ = base->get_version();
+  if (is_recent(version_)) table_ = base->get_api(kApiVersion);
+  if (table_ == nullptr) {
+    const std::string version = version_;
+    dlclose(library);
+    refuse("ONNX Runtime " + version + " is too old");
+  }
+  must<slots::CreateEnvWithCustomLogger>("create environment", &drop_log, nullptr, kLogFatal,
+                                         "edge", &env_);
+  must<slots::CreateCpuMemoryInfo>("describe memory", kDeviceAllocator, kDefaultMemory,
+                                   &cpu_memory_);
+  must<slots::GetAllocatorWithDefaultOptions>("get allocator", &allocator_);
+}
+
+std::string Runtime::take_message(Status* status) const {
+  std::string message = call<slots::GetErrorMessage>(status);
+  call<slots::ReleaseStatus>(status);
+  return message;
+}
+
+void Runtime::fail(const char* what, Status* status) const {
+  throw Error(ErrorCode::kRuntimeFailed,
+              "ONNX Runtime " + version_ + ", " + what + ": " + take_message(status));
+}
+
+}  // namespace edge::ort

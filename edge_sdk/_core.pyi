@@ -1,0 +1,60 @@
+# The C++ core. What each method does, and raises, is written in csrc/include/edge/.
+
+from typing import ClassVar, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+ERROR_CODES: Final[tuple[str, ...]]
+
+@final
+class State:
+    @staticmethod
+    def from_arrays(tensors: dict[str, npt.NDArray[np.float32]]) -> State: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> State: ...
+    def to_bytes(self) -> bytes: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def __getitem__(self, name: str) -> npt.NDArray[np.float32]: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, name: object) -> bool: ...
+    def __eq__(self, other: object) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __getstate__(self) -> bytes: ...
+    def __setstate__(self, state: bytes) -> None: ...
+
+@final
+class Engine:
+    def __init__(
+        self,
+        *,
+        init: bytes,
+        embed: bytes | None,
+        adapt: bytes,
+        predict: bytes,
+        state: list[tuple[str, tuple[int, ...]]],
+        ways: int,
+        input_shape: tuple[int, ...],
+        feature_shape: tuple[int, ...],
+        steps: int,
+        closed_form: bool,
+        library: str,
+        providers: list[str],
+        threads: int,
+    ) -> None: ...
+    def initial_state(self) -> State: ...
+    def embed(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def adapt(
+        self,
+        features: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.float32] | None = None,
+        steps: int | None = None,
+        start: State | None = None,
+    ) -> tuple[State, npt.NDArray[np.float32]]: ...
+    def predict(
+        self, features: npt.NDArray[np.float32], state: State
+    ) -> npt.NDArray[np.float32]: ...
+    @property
+    def runtime_version(self) -> str: ...
