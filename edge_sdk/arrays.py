@@ -1,0 +1,127 @@
+"""The only dtype, shape and finiteness checks: what passes here is safe to hand to `_core`."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_sdk.errors import (
+    DtypeMismatchError,
+    InvalidOptionError,
+    LabelRangeError,
+    NonFiniteError,
+    ShapeMismatchError,
+)
+
+Float32Array: TypeAlias = npt.NDArray[np.float32]
+Int64Array: TypeAlias = npt.NDArray[np.int64]
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def as_rows(x: object, *, shape: tuple[int, ...], name: str) -> Float32Array:
+    """Check a finite float32 `[n, *shape]` array. Strided views are copied, nothing is cast.
+
+    Raises:
+        DtypeMismatchError: Not a float32 NumPy array.
+        ShapeMismatchError: Another shape.
+        NonFiniteError: It holds NaN or infinity.
+    """
+    array = _as_array(x, np.float32, name)
+    if array.ndim != 1 + len(shape) or array.shape[1:] != shape:
+        msg = f"{name} must have shape {_rows_text(shape)}, got {list(array.shape)}"
+        raise ShapeMismatchError(msg)
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.argwhere(~finite)[0][0])
+        msg = f"{name} holds NaN or infinity in row {row}"
+        raise NonFiniteError(msg)
+    return np.ascontiguousarray(array)
+
+
+def as_examples(x: object, *, shape: tuple[int, ...], name: str) -> Float32Array:
+    """Check as `as_rows`, but take one example `[*shape]` as a batch of one, and refuse n = 0."""
+    if isinstance(x, np.ndarray) and x.shape == shape:
+        x = x[np.newaxis]
+    rows = as_rows(x, shape=shape, name=name)
+    if len(rows) == 0:
+        msg = f"{name} must hold at least one example, got shape {list(rows.shape)}"
+        raise ShapeMismatchError(msg)
+    return rows
+
+
+def as_slots(labels: object, *, num_rows: int, ways: int, name: str) -> Int64Array:
+    """Check int64 `[num_rows]` label slots, each in `0..ways-1`.
+
+    Raises:
+        DtypeMismatchError: Not an int64 NumPy array.
+        ShapeMismatchError: Another shape.
+        LabelRangeError: A slot is out of range; the message gives its place, not its value.
+    """
+    array = _as_vector(labels, np.int64, num_rows, name)
+    outside = (array < 0) | (array >= ways)
+    if outside.any():
+        msg = f"{name}[{int(np.argmax(outside))}] is outside 0..{ways - 1}"
+        raise LabelRangeError(msg)
+    return np.ascontiguousarray(array)
+
+
+def as_weights(weights: object, *, num_rows: int, name: str) -> Float32Array:
+    """Check float32 `[num_rows]` weights, each finite and >= 0.
+
+    Raises:
+        DtypeMismatchError: Not a float32 NumPy array.
+        ShapeMismatchError: Another shape.
+        NonFiniteError: NaN or infinity.
+        InvalidOptionError: A weight is negative.
+    """
+    array = _as_vector(weights, np.float32, num_rows, name)
+    if not np.isfinite(array).all():
+        msg = f"{name}[{int(np.argmin(np.isfinite(array)))}] is NaN or infinity"
+        raise NonFiniteError(msg)
+    if (array < 0).any():
+        msg = f"{name}[{int(np.argmax(array < 0))}] is negative; weights must be >= 0"
+        raise InvalidOptionError(msg)
+    return np.ascontiguousarray(array)
+
+
+def as_tensor(x: object, *, shape: tuple[int, ...], name: str) -> Float32Array:
+    """Check a finite float32 array of exactly `shape`.
+
+    Raises:
+        DtypeMismatchError: Not a float32 NumPy array.
+        ShapeMismatchError: Another shape.
+        NonFiniteError: It holds NaN or infinity.
+    """
+    array = _as_array(x, np.float32, name)
+    if array.shape != shape:
+        msg = f"{name} must have shape {list(shape)}, got {list(array.shape)}"
+        raise ShapeMismatchError(msg)
+    if not np.isfinite(array).all():
+        msg = f"{name} holds NaN or infinity"
+        raise NonFiniteError(msg)
+    return array
+
+
+def _as_vector(x: object, dtype: type[_Scalar], num_rows: int, name: str) -> npt.NDArray[_Scalar]:
+    array = _as_array(x, dtype, name)
+    if array.shape != (num_rows,):
+        msg = f"{name} must have shape [{num_rows}], got {list(array.shape)}"
+        raise ShapeMismatchError(msg)
+    return array
+
+
+def _as_array(x: object, dtype: type[_Scalar], name: str) -> npt.NDArray[_Scalar]:
+    if not isinstance(x, np.ndarray):
+        msg = f"{name} must be a {dtype.__name__} NumPy array, got {type(x).__name__}"
+        raise DtypeMismatchError(msg)
+    if x.dtype != dtype:
+        msg = f"{name} must be {dtype.__name__}, got {x.dtype}; convert it first, nothing is cast"
+        raise DtypeMismatchError(msg)
+    return x
+
+
+def _rows_text(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(["n", *map(str, shape)]) + "]"

@@ -1,0 +1,176 @@
+"""A bundle's graphs, loaded: the C++ engine behind the array gate."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_sdk import _core
+from edge_sdk._core import State
+from edge_sdk.arrays import Float32Array, as_examples, as_rows, as_slots, as_weights
+from edge_sdk.bundle import Bundle, open_bundle
+from edge_sdk.errors import BadStateError, EmptySupportError, InvalidOptionError
+from edge_sdk.manifest import EMBED_NAME
+from edge_sdk.options import MAX_STEPS, EngineOptions, check_count
+from edge_sdk.runtime import find_runtime_library
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adaptation:
+    """What adapting gave.
+
+    Attributes:
+        state: The new state.
+        losses: float32 `[steps]`, in nats: before each step (gradient), or of the new state
+            (closed form).
+    """
+
+    state: State
+    losses: Float32Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What predicting gave.
+
+    Attributes:
+        logits: float32 `[n, ways]`; -1e9 where a slot is not in use.
+    """
+
+    logits: Float32Array
+
+
+class Engine:
+    """Runs one bundle. Immutable, and safe to call from several threads.
+
+    Args:
+        bundle: An open bundle, or the path of one.
+        providers: Execution providers, first choice first.
+        threads: Threads of one ONNX Runtime session.
+
+    Raises:
+        BadBundleError: The bundle is damaged or its graphs do not fit its manifest.
+        InvalidOptionError: A provider or thread count is not allowed.
+        RuntimeLibraryError: There is no libonnxruntime to use.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        *,
+        providers: Sequence[str] = ("cpu",),
+        threads: int = 1,
+    ) -> None:
+        options = EngineOptions(providers=providers, threads=threads)
+        self._bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        manifest, files = self._bundle.manifest, self._bundle.files
+        self._core = _core.Engine(
+            init=files["init.onnx"],
+            embed=files.get(EMBED_NAME),
+            adapt=files["adapt.onnx"],
+            predict=files["predict.onnx"],
+            state=[(spec.name, spec.shape) for spec in manifest.state],
+            ways=manifest.ways,
+            input_shape=manifest.input.shape,
+            feature_shape=manifest.features.shape,
+            steps=manifest.steps,
+            closed_form=manifest.adaptation == "closed_form",
+            library=os.fspath(find_runtime_library()),
+            providers=list(options.providers),
+            threads=options.threads,
+        )
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that runs."""
+        return self._bundle
+
+    @property
+    def runtime_version(self) -> str:
+        """Version of the ONNX Runtime in use."""
+        return self._core.runtime_version
+
+    def initial_state(self) -> State:
+        """The bundle's starting state."""
+        return self._core.initial_state()
+
+    def embed(self, x: object) -> Float32Array:
+        """Features, float32 `[n, *features.shape]`, of `x`: float32 `[n, *input.shape]`, n >= 1.
+
+        One example `[*input.shape]` is taken as a batch of one.
+
+        Raises:
+            DtypeMismatchError, ShapeMismatchError, NonFiniteError: `x` is not such an array.
+            RuntimeFailedError: ONNX Runtime failed.
+        """
+        return self._core.embed(as_examples(x, shape=self._bundle.manifest.input.shape, name="x"))
+
+    def adapt(
+        self,
+        features: object,
+        labels: object,
+        weights: object = None,
+        steps: int | None = None,
+        start: State | None = None,
+    ) -> Adaptation:
+        """Fit a state to one support set.
+
+        Args:
+            features: float32 `[n, *features.shape]`, n >= 1.
+            labels: Slot of each row, int64 `[n]`, in `0..ways-1`.
+            weights: float32 `[n]`, finite and >= 0; 0 leaves an example out. All 1 by default.
+            steps: Inner steps, the manifest's by default; only 1 for a closed form.
+            start: The state to start from, the bundle's by default.
+
+        Raises:
+            DtypeMismatchError, ShapeMismatchError, NonFiniteError, LabelRangeError: An array is
+                not as above.
+            EmptySupportError: There is no example, or all weights are zero.
+            InvalidOptionError: `steps` is not allowed, or a weight is negative.
+            BadStateError: `start` does not belong to this bundle.
+            DivergedError: A loss or the new state is not finite.
+
+        States are immutable: on any error there simply is no new one.
+        """
+        manifest = self._bundle.manifest
+        rows = as_rows(features, shape=manifest.features.shape, name="features")
+        slots = as_slots(labels, num_rows=len(rows), ways=manifest.ways, name="labels")
+        if weights is not None:
+            weights = as_weights(weights, num_rows=len(rows), name="weights")
+        if len(rows) == 0 or (weights is not None and not weights.any()):
+            msg = "features must hold at least one example of weight > 0"
+            raise EmptySupportError(msg)
+        if steps is not None:
+            self._check_steps(steps)
+        if start is not None:
+            _check_state(start)
+        state, losses = self._core.adapt(rows, slots, weights, steps, start)
+        return Adaptation(state, losses)
+
+    def predict(self, features: object, state: State) -> Prediction:
+        """Logits, float32 `[n, ways]`, of features float32 `[n, *features.shape]`, n >= 1.
+
+        Raises:
+            DtypeMismatchError, ShapeMismatchError, NonFiniteError: `features` is not such an array.
+            BadStateError: `state` does not belong to this bundle.
+        """
+        rows = as_examples(features, shape=self._bundle.manifest.features.shape, name="features")
+        _check_state(state)
+        return Prediction(self._core.predict(rows, state))
+
+    def _check_steps(self, steps: int) -> None:
+        check_count(steps, name="steps", largest=MAX_STEPS)
+        if self._bundle.manifest.adaptation == "closed_form" and steps != 1:
+            msg = f"steps must be 1 for a closed form, got {steps}"
+            raise InvalidOptionError(msg)
+
+
+def _check_state(state: object) -> None:
+    """pybind11's own TypeError prints its arguments, so the type is checked before it can."""
+    if not isinstance(state, State):
+        msg = f"state must be an edge_sdk.State, got {type(state).__name__}"
+        raise BadStateError(msg)

@@ -1,0 +1,113 @@
+"""What a bundle says about itself: frozen dataclasses that mirror docs/BUNDLE_FORMAT.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = 1
+DTYPE: Literal["float32"] = "float32"
+
+MANIFEST_NAME = "manifest.json"
+DIGEST_NAME = "manifest.sha256"
+EMBED_NAME = "embed.onnx"
+MODEL_CARD_NAME = "MODEL_CARD.md"
+GRAPH_NAMES = ("init.onnx", "adapt.onnx", "predict.onnx")
+"""Graphs of every bundle; `EMBED_NAME` is there unless nothing is frozen."""
+REQUIRED_NAMES = (*GRAPH_NAMES, MODEL_CARD_NAME)
+LISTED_NAMES = (*REQUIRED_NAMES, EMBED_NAME)
+"""Files that a manifest may list."""
+
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_FILE_BYTES = 64 << 20
+
+Role: TypeAlias = Literal["shared", "slot", "personal"]
+Adaptation: TypeAlias = Literal["gradient", "closed_form"]
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputSpec:
+    """One model input: its shape without n, and what the numbers mean, for people."""
+
+    shape: tuple[int, ...]
+    description: str
+    dtype: Literal["float32"] = DTYPE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeaturesSpec:
+    """One example's features: the shape without n."""
+
+    shape: tuple[int, ...]
+    dtype: Literal["float32"] = DTYPE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorSpec:
+    """One state tensor; `role` says what may leave a device (docs/ARCHITECTURE.md section 2)."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    dtype: Literal["float32"] = DTYPE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileEntry:
+    """Size in bytes and lower-case hex SHA-256 of one file."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleDraft:
+    """Everything a manifest says except its files: what a writer decides.
+
+    Attributes:
+        name: The model's name, `[A-Za-z0-9._-]`, at most 128 characters.
+        version: At least 1; a federated round adds 1.
+        parent: SHA-256 (hex) of the manifest this was made from, or None.
+        learner: Name of the learner.
+        adaptation: Whether adapting takes steps or one closed form.
+        steps: Calls of `adapt.onnx` in one adaptation; 1 for a closed form.
+        ways: Label slots.
+        labels: What the first slots mean, at most `ways` distinct strings; often none.
+        input: One model input.
+        features: One example's features.
+        state: The state tensors, in the order of the graphs' names.
+        quantization: Names to encodings, as `{"embed": "int8"}`.
+        quality: Names to finite figures.
+        provenance: Names to JSON values: code version, seed, digests of data.
+    """
+
+    name: str
+    version: int
+    parent: str | None
+    learner: str
+    adaptation: Adaptation
+    steps: int
+    ways: int
+    labels: tuple[str, ...]
+    input: InputSpec
+    features: FeaturesSpec
+    state: tuple[TensorSpec, ...]
+    quantization: Mapping[str, str] = field(default_factory=dict)
+    quality: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(BundleDraft):
+    """A draft with its files: the whole of `manifest.json`."""
+
+    files: Mapping[str, FileEntry]
+    format: int = FORMAT
+
+    def draft(self) -> BundleDraft:
+        """All but the files, to write the next version from (`dataclasses.replace`)."""
+        return BundleDraft(**{f.name: getattr(self, f.name) for f in fields(BundleDraft)})

@@ -1,0 +1,160 @@
+"""`manifest.json` as bytes: the one encoder and the one strict parser of bundle format 1."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict
+from typing import get_args
+
+from edge_sdk.manifest import (
+    DTYPE,
+    EMBED_NAME,
+    FORMAT,
+    LISTED_NAMES,
+    MANIFEST_NAME,
+    MAX_FILE_BYTES,
+    REQUIRED_NAMES,
+    Adaptation,
+    FeaturesSpec,
+    FileEntry,
+    InputSpec,
+    Manifest,
+    Role,
+    TensorSpec,
+)
+from edge_sdk.options import MAX_LABEL_CHARS, MAX_STEPS
+from edge_sdk.strict_json import Place, decode
+
+MAX_WAYS = 1 << 16
+MAX_ELEMENTS = MAX_FILE_BYTES // 4
+MAX_TENSORS = 4096
+MAX_VERSION = (1 << 31) - 1
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_TENSOR_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of `manifest.json`, the same for equal manifests."""
+    text = json.dumps(
+        asdict(manifest), indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False
+    )
+    return (text + "\n").encode("ascii")
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Read and check `manifest.json`.
+
+    Raises:
+        BadBundleError: Not strict JSON, or a key, type, size or relation is not of format 1.
+            The message names the place, `manifest.json: state[2].shape ...`.
+    """
+    top = decode(data, file_name=MANIFEST_NAME)
+    version = top.look("format").integer(1, MAX_VERSION)
+    if version != FORMAT:
+        top.look("format").refuse(f"is {version}, this version reads format {FORMAT}")
+    values = top.record(
+        {
+            "format": lambda p: p.integer(FORMAT, FORMAT),
+            "name": lambda p: p.match(_NAME),
+            "version": lambda p: p.integer(1, MAX_VERSION),
+            "parent": lambda p: None if p.value is None else p.match(_HEX_DIGEST),
+            "learner": lambda p: p.match(_NAME),
+            "adaptation": lambda p: p.choice(get_args(Adaptation)),
+            "steps": lambda p: p.integer(1, MAX_STEPS),
+            "ways": lambda p: p.integer(1, MAX_WAYS),
+            "labels": lambda p: p.sequence(lambda q: q.text(1, MAX_LABEL_CHARS), MAX_WAYS),
+            "input": _input,
+            "features": _features,
+            "state": lambda p: p.sequence(_tensor, MAX_TENSORS),
+            "quantization": lambda p: p.mapping(lambda q: q.text(1, 128)),
+            "quality": lambda p: p.mapping(Place.number),
+            "provenance": lambda p: p.mapping(lambda q: q.value),
+            "files": lambda p: p.mapping(_file),
+        }
+    )
+    manifest = Manifest(**values)
+    _check_relations(manifest, top)
+    return manifest
+
+
+def _check_relations(manifest: Manifest, top: Place) -> None:
+    """Check what one field says against another."""
+    if manifest.adaptation == "closed_form" and manifest.steps != 1:
+        top.look("steps").refuse("must be 1 for a closed form")
+    if len(set(manifest.labels)) != len(manifest.labels):
+        top.look("labels").refuse("must be distinct")
+    if len(manifest.labels) > manifest.ways:
+        top.look("labels").refuse(f"must be at most ways = {manifest.ways}")
+    _check_state(manifest, top.look("state"))
+    _check_files(manifest, top.look("files"))
+    if EMBED_NAME not in manifest.files and manifest.features.shape != manifest.input.shape:
+        top.look("features").refuse(f"must have the input's shape where there is no {EMBED_NAME}")
+
+
+def _check_state(manifest: Manifest, place: Place) -> None:
+    names = [spec.name for spec in manifest.state]
+    if len(set(names)) != len(names):
+        place.refuse("must have distinct names")
+    for spec in manifest.state:
+        if spec.role == "slot" and spec.shape[:1] != (manifest.ways,):
+            place.refuse(f"slot tensor {spec.name} must have ways = {manifest.ways} rows")
+    counts = [spec for spec in manifest.state if spec.name == "counts"]
+    if not counts or counts[0].role != "personal" or counts[0].shape != (manifest.ways,):
+        place.refuse(f"must hold a personal tensor counts of shape [{manifest.ways}]")
+    if sum(math.prod(spec.shape) for spec in manifest.state) > MAX_ELEMENTS:
+        place.refuse(f"must hold at most {MAX_ELEMENTS} numbers")
+
+
+def _check_files(manifest: Manifest, place: Place) -> None:
+    for name in REQUIRED_NAMES:
+        if name not in manifest.files:
+            place.refuse(f"must list {name}")
+    for name in manifest.files:
+        if name not in LISTED_NAMES:
+            place.refuse(f"must not list {name!a}")
+
+
+def _input(place: Place) -> InputSpec:
+    values = place.record(
+        {"shape": _example_shape, "dtype": _dtype, "description": lambda p: p.text(0, 1000)}
+    )
+    return InputSpec(**values)
+
+
+def _features(place: Place) -> FeaturesSpec:
+    values = place.record({"shape": _example_shape, "dtype": _dtype})
+    return FeaturesSpec(**values)
+
+
+def _tensor(place: Place) -> TensorSpec:
+    values = place.record(
+        {
+            "name": lambda p: p.match(_TENSOR_NAME),
+            "shape": lambda p: p.shape(shortest=0, max_elements=MAX_ELEMENTS),
+            "dtype": _dtype,
+            "role": lambda p: p.choice(get_args(Role)),
+        }
+    )
+    return TensorSpec(**values)
+
+
+def _file(place: Place) -> FileEntry:
+    values = place.record(
+        {
+            "sha256": lambda p: p.match(_HEX_DIGEST),
+            "size": lambda p: p.integer(0, MAX_FILE_BYTES),
+        }
+    )
+    return FileEntry(**values)
+
+
+def _dtype(place: Place) -> str:
+    return place.choice((DTYPE,))
+
+
+def _example_shape(place: Place) -> tuple[int, ...]:
+    return place.shape(shortest=1, max_elements=MAX_ELEMENTS)

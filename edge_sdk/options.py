@@ -1,0 +1,75 @@
+"""What a caller may choose, one frozen dataclass for each call, checked where it is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_sdk.errors import InvalidOptionError
+
+MAX_LABEL_CHARS = 256
+MAX_STEPS = 10_000
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """How a bundle's graphs are run.
+
+    Attributes:
+        providers: Execution providers, first choice first; at least one.
+        threads: Threads of one ONNX Runtime session, at least 1. More than 1 may change the order
+            of sums, and with it the last bits of a result.
+    """
+
+    providers: Sequence[str] = ("cpu",)
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        _check_providers(self.providers)
+        check_count(self.threads, name="threads", largest=MAX_THREADS)
+
+
+def _check_providers(providers: object) -> None:
+    if isinstance(providers, str) or not isinstance(providers, Sequence):
+        msg = 'providers must be a sequence of names, such as ("cpu",)'
+        raise InvalidOptionError(msg)
+    if not providers or not all(isinstance(name, str) and name for name in providers):
+        msg = "providers must name at least one execution provider"
+        raise InvalidOptionError(msg)
+
+
+def check_count(value: object, *, name: str, largest: int) -> int:
+    """Return an int in `1..largest`, or raise `InvalidOptionError`; bool is not an int here."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
+        msg = f"{name} must be an int in 1..{largest}, got {value!r}"
+        raise InvalidOptionError(msg)
+    return value
+
+
+def check_label(label: object) -> str:
+    """Return a label that the store can hold, or raise `InvalidOptionError` without showing it."""
+    if not isinstance(label, str):
+        msg = f"label must be a str, got {type(label).__name__}"
+        raise InvalidOptionError(msg)
+    if not 1 <= len(label) <= MAX_LABEL_CHARS:
+        msg = f"label must have 1..{MAX_LABEL_CHARS} characters, got {len(label)}"
+        raise InvalidOptionError(msg)
+    if any("\ud800" <= char <= "\udfff" for char in label):
+        msg = "label must be valid Unicode, got a lone surrogate"
+        raise InvalidOptionError(msg)
+    return label
+
+
+def check_clipping_norm(clipping_norm: object) -> float:
+    """Return a finite, positive L2 bound, or raise `InvalidOptionError`."""
+    if (
+        not isinstance(clipping_norm, int | float)
+        or isinstance(clipping_norm, bool)
+        or not math.isfinite(clipping_norm)
+        or clipping_norm <= 0
+    ):
+        msg = f"clipping_norm must be a finite number > 0, got {clipping_norm!r}"
+        raise InvalidOptionError(msg)
+    return float(clipping_norm)

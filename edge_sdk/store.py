@@ -1,0 +1,278 @@
+"""One user's examples and adapted state in sqlite3: a change is one transaction, whole or absent.
+
+It stores and verifies; what a state means is the personalizer's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sdk.errors import StoreError
+from edge_sdk.store_schema import open_database, translated
+
+if TYPE_CHECKING:
+    import os
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+    from edge_sdk.arrays import Float32Array
+
+FILE_NAME = "personal.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One kept example: its id (ids only grow) and the app's label."""
+
+    id: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """An adapted state as stored.
+
+    Attributes:
+        bundle_digest: The bundle that it was adapted with.
+        examples_digest: What it was adapted on, from `Store.examples_digest`.
+        names: What its first slots mean, in slot order.
+        data: The bytes of the state.
+    """
+
+    bundle_digest: str
+    examples_digest: str
+    names: tuple[str, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a store's features were made with; they are valid only there."""
+
+    embed_identity: str
+    feature_shape: tuple[int, ...]
+
+
+class Store:
+    """The database of one home folder. Not thread-safe: its owner holds a lock.
+
+    Every method but `close` must run inside `transaction()` or `snapshot()`.
+
+    Raises:
+        StoreError: Everywhere, when sqlite3 fails or what it holds is damaged. Messages name ids
+            and never labels or features. After a failure the database is what it was before.
+    """
+
+    def __init__(self, home: str | os.PathLike[str], *, busy_timeout_ms: int = 10_000) -> None:
+        self._path = Path(home) / FILE_NAME
+        with translated():
+            self._db: sqlite3.Connection | None = open_database(
+                self._path, busy_timeout_ms=busy_timeout_ms
+            )
+        try:
+            self.scrub()  # a process may have died between forgetting and scrubbing
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database; further calls do nothing."""
+        db, self._db = self._db, None
+        if db is not None:
+            with translated():
+                db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Read and write with no other writer; commits at the end, rolls back on any exception."""
+        with self._scope("BEGIN IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one consistent version."""
+        with self._scope("BEGIN DEFERRED"):
+            yield
+
+    def change_count(self) -> int:
+        """A number that changes when another connection has committed; needs no transaction."""
+        with translated():
+            (count,) = self._open_db().execute("PRAGMA data_version").fetchone()
+        return int(count)
+
+    def binding(self) -> Binding | None:
+        """What the features were made with; None in a new store."""
+        identity, shape = self._meta("embed_identity"), self._meta("feature_shape")
+        if identity is None or shape is None:
+            return None
+        try:
+            return Binding(identity, tuple(int(size) for size in json.loads(shape)))
+        except (ValueError, TypeError) as error:
+            msg = "the store's meta table is damaged; restore the home folder from a backup"
+            raise StoreError(msg) from error
+
+    def bind(self, binding: Binding) -> None:
+        """Set what features are made with from now on."""
+        self._set_meta("embed_identity", binding.embed_identity)
+        self._set_meta("feature_shape", json.dumps(list(binding.feature_shape)))
+
+    def adapted_through(self) -> int:
+        """The largest example id that the last adaptation saw; 0 before the first."""
+        return int(self._meta("adapted_through") or "0")
+
+    def set_adapted_through(self, example_id: int) -> None:
+        """Set what `adapted_through` gives."""
+        self._set_meta("adapted_through", str(example_id))
+
+    def add(self, label: str, features: Float32Array) -> tuple[int, ...]:
+        """Append examples `[n, *feature_shape]` of one label; returns their ids, ascending."""
+        db = self._open_db()
+        ids = []
+        for row in features:
+            blob = row.astype("<f4").tobytes()
+            cursor = db.execute(
+                "INSERT INTO examples (label, features, sha256) VALUES (?, ?, ?)",
+                (label, blob, _digest(label, blob)),
+            )
+            ids.append(int(cursor.lastrowid or 0))
+        return tuple(ids)
+
+    def delete_label(self, label: str) -> int:
+        """Delete the examples of one label; returns how many there were."""
+        return self._open_db().execute("DELETE FROM examples WHERE label = ?", (label,)).rowcount
+
+    def delete_examples(self, ids: Iterable[int]) -> None:
+        """Delete examples by id."""
+        self._open_db().executemany("DELETE FROM examples WHERE id = ?", ((i,) for i in ids))
+
+    def examples(self) -> tuple[Example, ...]:
+        """All kept examples in the order they were taught."""
+        rows = self._open_db().execute("SELECT id, label FROM examples ORDER BY id")
+        return tuple(Example(int(i), str(label)) for i, label in rows)
+
+    def examples_digest(self, through: int) -> str:
+        """Names the examples with ids up to `through`, their labels and features."""
+        digest = hashlib.sha256()
+        rows = self._open_db().execute(
+            "SELECT id, sha256 FROM examples WHERE id <= ? ORDER BY id", (through,)
+        )
+        for example_id, sha256 in rows:
+            digest.update(f"{example_id}:".encode("ascii") + bytes(sha256))
+        return digest.hexdigest()
+
+    def load(
+        self, shape: tuple[int, ...], *, through: int | None = None
+    ) -> tuple[tuple[Example, ...], Float32Array]:
+        """Examples with ids up to `through` (all by default) and their features `[n, *shape]`.
+
+        Raises:
+            StoreError: An example is damaged; names its id. Nothing is left out silently.
+        """
+        examples, rows = [], []
+        for example, blob, good in self._checked(through):
+            if not good or len(blob) != 4 * int(np.prod(shape)):
+                msg = (
+                    f"example {example.id} is damaged; open the home with drop_damaged=True to "
+                    "remove such examples, then teach them again"
+                )
+                raise StoreError(msg)
+            examples.append(example)
+            rows.append(np.frombuffer(blob, dtype="<f4"))
+        features = np.array(rows, dtype=np.float32).reshape(len(rows), *shape)
+        return tuple(examples), features
+
+    def damaged_ids(self) -> tuple[int, ...]:
+        """Ids of the examples that do not match their checksum."""
+        return tuple(example.id for example, _, good in self._checked(None) if not good)
+
+    def state(self) -> StoredState | None:
+        """The stored state, or None when there is none or it does not match its checksum."""
+        row = (
+            self._open_db()
+            .execute("SELECT bundle_digest, examples_digest, names, data, sha256 FROM state")
+            .fetchone()
+        )
+        if row is None:
+            return None
+        bundle_digest, examples_digest, names, data, sha256 = row
+        if sha256 != _digest(bundle_digest, examples_digest, names, data):
+            return None
+        return StoredState(bundle_digest, examples_digest, tuple(json.loads(names)), data)
+
+    def set_state(self, state: StoredState | None) -> None:
+        """Replace the stored state; None when it is the bundle's own starting state."""
+        db = self._open_db()
+        db.execute("DELETE FROM state")
+        if state is not None:
+            names = json.dumps(state.names)
+            columns = (state.bundle_digest, state.examples_digest, names, state.data)
+            db.execute("INSERT INTO state VALUES (1, ?, ?, ?, ?, ?)", (*columns, _digest(*columns)))
+
+    def scrub(self) -> bool:
+        """Make deleted bytes leave the write-ahead log, and so the files; needs no transaction.
+
+        (In the database file itself `secure_delete` has overwritten them with zeros.)
+
+        Returns:
+            False where another process was reading for longer than the busy timeout: to be called
+            again. The next opening of the store scrubs in any case.
+        """
+        with translated():
+            (busy, _, _) = self._open_db().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def _checked(self, through: int | None) -> Iterator[tuple[Example, bytes, bool]]:
+        rows = self._open_db().execute(
+            "SELECT id, label, features, sha256 FROM examples WHERE ? OR id <= ? ORDER BY id",
+            (through is None, through),
+        )
+        for example_id, label, blob, sha256 in rows:
+            typed = isinstance(label, str) and isinstance(blob, bytes)
+            good = typed and sha256 == _digest(label, blob)
+            yield Example(int(example_id), label if typed else ""), blob if typed else b"", good
+
+    def _meta(self, key: str) -> str | None:
+        row = self._open_db().execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._open_db().execute(
+            "INSERT INTO meta (key, value) VALUES (?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
+
+    def _open_db(self) -> sqlite3.Connection:
+        if self._db is None:
+            msg = "the store is closed; open a new Personalizer on its home"
+            raise StoreError(msg)
+        return self._db
+
+    @contextmanager
+    def _scope(self, begin: str) -> Iterator[None]:
+        db = self._open_db()
+        with translated():
+            db.execute(begin)
+            try:
+                yield
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # a full disk may have rolled back already
+                    db.execute("ROLLBACK")
+                raise
+
+
+def _digest(*parts: str | bytes) -> bytes:
+    """SHA-256 of the parts and their lengths."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else bytes(part)
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.digest()

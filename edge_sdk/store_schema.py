@@ -1,0 +1,142 @@
+"""Opens the store's sqlite3 file: schema version 1, durable, private, and never someone else's."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edge_sdk.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x45444745  # "EDGE": sqlite3 keeps it in the file's header
+
+_SCHEMA = """
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY NOT NULL,
+  value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE examples (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, -- ids only grow: order taught
+  label TEXT NOT NULL,
+  features BLOB NOT NULL,               -- little-endian float32
+  sha256 BLOB NOT NULL                  -- of label and features
+);
+CREATE TABLE state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  bundle_digest TEXT NOT NULL,
+  examples_digest TEXT NOT NULL,
+  names TEXT NOT NULL,                  -- JSON list: what the first slots mean
+  data BLOB NOT NULL,
+  sha256 BLOB NOT NULL                  -- of the four columns before
+);
+"""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what sqlite3 raises into `StoreError`; its own texts hold no user data."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        msg = f"the personal store failed: {error}; nothing was changed"
+        raise StoreError(msg) from error
+
+
+def open_database(path: Path, *, busy_timeout_ms: int) -> sqlite3.Connection:
+    """Open or create the database, readable by this user only.
+
+    Raises:
+        StoreError: It cannot be opened, is not a store, or was written by a newer version.
+    """
+    _create_private(path)
+    db = sqlite3.connect(
+        path, timeout=busy_timeout_ms / 1000, isolation_level=None, check_same_thread=False
+    )
+    # a damaged label must reach its checksum: sqlite3's own error would show it
+    db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    try:
+        _check_owner(db)
+        _set_wal(db, busy_timeout_ms)
+        for pragma in (
+            "synchronous=FULL",
+            "secure_delete=ON",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "trusted_schema=OFF",
+            "cell_size_check=ON",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        _create_schema(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _create_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        msg = f"the store's home folder cannot be used: {error.strerror}"
+        raise StoreError(msg) from error
+
+
+def _check_owner(db: sqlite3.Connection) -> None:
+    """Refuse another application's database and a newer schema before anything is written."""
+    (application_id,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (application_id, version, tables) == (0, 0, 0):
+        return  # new
+    if application_id != APPLICATION_ID:
+        msg = "the database in the home folder is not a personal store; choose another home"
+        raise StoreError(msg)
+    if version != SCHEMA_VERSION:
+        msg = (
+            f"the personal store has schema version {version}, this reads {SCHEMA_VERSION}; "
+            "install the edge-sdk that wrote it"
+        )
+        raise StoreError(msg)
+
+
+def _set_wal(db: sqlite3.Connection, busy_timeout_ms: int) -> None:
+    """Switch to the write-ahead log; sqlite3 itself does not wait where two processes do this."""
+    deadline = time.monotonic() + busy_timeout_ms / 1000
+    while True:
+        try:
+            (mode,) = db.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.005)
+            continue
+        if mode != "wal":
+            msg = f"the home folder's file system has no write-ahead log (journal mode {mode})"
+            raise StoreError(msg)
+        return
+
+
+def _create_schema(db: sqlite3.Connection) -> None:
+    if db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if db.execute("PRAGMA user_version").fetchone() == (0,):  # else: another process was first
+            for statement in _SCHEMA.split(";\n"):
+                if statement.strip():
+                    db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,127 @@
+"""ModelUpdate: the full list of what may leave a device, and the clip that bounds it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sdk.arrays import Float32Array, as_tensor
+from edge_sdk.errors import BadStateError, BadUpdateError, NonFiniteError
+from edge_sdk.options import check_clipping_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_sdk._core import State
+    from edge_sdk.manifest import Manifest, TensorSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelUpdate:
+    """Adapted minus received parameters, clipped. Nothing else may leave a device.
+
+    Attributes:
+        bundle_digest: Digest of the bundle that it was made from.
+        delta: float32, one array for each of `shareable_names`, of the state tensor's shape.
+    """
+
+    bundle_digest: str
+    delta: Mapping[str, Float32Array]
+
+
+def shareable_names(manifest: Manifest) -> tuple[str, ...]:
+    """Names of the state tensors that may be in an update, in the manifest's order.
+
+    `shared` tensors; `slot` tensors only where the bundle says what its slots mean.
+    """
+    return tuple(spec.name for spec in manifest.state if _is_shareable(spec, manifest))
+
+
+def joint_norm(delta: Mapping[str, Float32Array]) -> float:
+    """L2 norm over all tensors together, summed in float64; 0 for an empty update."""
+    total = 0.0
+    for values in delta.values():
+        wide = np.asarray(values, dtype=np.float64)
+        total += float(np.sum(wide * wide))
+    return math.sqrt(total)
+
+
+def clip_to_norm(
+    delta: Mapping[str, Float32Array], clipping_norm: float
+) -> dict[str, Float32Array]:
+    """Scale the whole update so that its joint norm is at most `clipping_norm`.
+
+    An update within the bound keeps its bits. A scaled one is rounded towards zero, so
+    rounding never lifts it over the bound.
+
+    Raises:
+        InvalidOptionError: `clipping_norm` is not a finite number > 0.
+        DtypeMismatchError: A tensor is not float32.
+        NonFiniteError: A tensor holds NaN or infinity.
+    """
+    bound = check_clipping_norm(clipping_norm)
+    checked = {
+        name: as_tensor(values, shape=np.shape(values), name=f"delta[{name!r}]")
+        for name, values in delta.items()
+    }
+    norm = joint_norm(checked)
+    if norm <= bound:
+        return {name: values.copy() for name, values in checked.items()}
+    return {name: _scaled_down(values, bound / norm) for name, values in checked.items()}
+
+
+def make_update(
+    manifest: Manifest, bundle_digest: str, start: State, adapted: State, clipping_norm: float
+) -> ModelUpdate:
+    """The clipped update from `start` to `adapted`.
+
+    Rows of slot tensors beyond the bundle's own labels hold the user's own labels; they stay zero.
+
+    Raises:
+        BadUpdateError: This bundle has nothing that may leave a device.
+        BadStateError: A state does not fit the manifest.
+        NonFiniteError: The difference is not finite.
+        InvalidOptionError: `clipping_norm` is not a finite number > 0.
+    """
+    specs = [spec for spec in manifest.state if _is_shareable(spec, manifest)]
+    if not specs:
+        msg = (
+            "this bundle shares nothing: it has no shared tensor, and no labels that would fix "
+            "what its slots mean"
+        )
+        raise BadUpdateError(msg)
+    delta = {spec.name: _difference(spec, manifest, start, adapted) for spec in specs}
+    clipped = clip_to_norm(delta, clipping_norm)
+    for values in clipped.values():
+        values.setflags(write=False)
+    return ModelUpdate(bundle_digest, clipped)
+
+
+def _is_shareable(spec: TensorSpec, manifest: Manifest) -> bool:
+    return spec.role == "shared" or (spec.role == "slot" and bool(manifest.labels))
+
+
+def _difference(spec: TensorSpec, manifest: Manifest, start: State, adapted: State) -> Float32Array:
+    for state in (start, adapted):
+        if spec.name not in state or state[spec.name].shape != spec.shape:
+            msg = f"a state of this bundle has a tensor {spec.name} of shape {list(spec.shape)}"
+            raise BadStateError(msg)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.asarray(adapted[spec.name] - start[spec.name], dtype=np.float32)
+    if not np.isfinite(values).all():
+        msg = f"the update of {spec.name} holds NaN or infinity"
+        raise NonFiniteError(msg)
+    if spec.role == "slot":
+        values[len(manifest.labels) :] = 0
+    return values
+
+
+def _scaled_down(values: Float32Array, scale: float) -> Float32Array:
+    """`values * scale` for 0 < scale < 1, rounded towards zero."""
+    exact = values.astype(np.float64) * scale
+    rounded = exact.astype(np.float32)
+    inward = np.nextafter(rounded, np.float32(0))
+    return np.where(np.abs(rounded) > np.abs(exact), inward, rounded)
