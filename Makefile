@@ -69,12 +69,14 @@ test-python: $(VENV)/.core
 	@$(BIN)/python -m pytest -q
 
 lint: $(VENV)/.core
-	@$(BIN)/ruff check --quiet
-	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --check; exit 1; }
-	@$(BIN)/mypy
-	@$(BIN)/clang-format --dry-run --Werror $(CPP_FILES)
-	@report=$$($(BIN)/lint-imports 2>&1) || { echo "$$report"; exit 1; }
-	@echo 'lint: all clean'
+	@status=0; \
+	$(BIN)/ruff check --quiet || status=1; \
+	$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --check || status=1; }; \
+	$(BIN)/mypy || status=1; \
+	$(BIN)/clang-format --dry-run --Werror $(CPP_FILES) || status=1; \
+	report=$$($(BIN)/lint-imports 2>&1) || { echo "$$report"; status=1; }; \
+	if [ $$status = 0 ]; then echo 'lint: all clean'; else echo 'lint: FAILED, see above'; fi; \
+	exit $$status
 
 clean:
 	rm -rf $(VENV) build runs report.html .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
