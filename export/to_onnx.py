@@ -1,0 +1,138 @@
+"""A learner's functions as plain-inference ONNX graphs with a symbolic batch."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from export.decompositions import decomposition_table
+from export.onnx_bytes import OPSET, serialize
+from export.tracing import trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
+
+    from export.learners.base import Learner
+
+EXAMPLE_BATCH = 7  # a size that no other axis has
+
+
+def export_graphs(
+    learner: Learner, *, table: Mapping[Any, Callable[..., Any]] | None = None
+) -> dict[str, bytes]:
+    """Export `embed.onnx` (unless nothing is frozen), `adapt.onnx` and `predict.onnx`, in float32.
+
+    Names and shapes are those of docs/ARCHITECTURE.md section 3. The starting state is not among them:
+    it may travel in fewer bits, see `export.init_graph`.
+
+    Args:
+        learner: A trained learner; left as it was.
+        table: Decompositions in place of our own; tests use it to plant a wrong gradient.
+    """
+    frozen = copy.deepcopy(learner).to("cpu", torch.float32).eval().requires_grad_(False)
+    table = decomposition_table() if table is None else table
+    state = {k: v.detach().clone() for k, v in frozen.init(frozen.options.ways).items()}
+    names = list(state)
+    x = torch.rand(EXAMPLE_BATCH, *frozen.options.input_shape)
+    features = frozen.embed(x)
+    labels = torch.arange(EXAMPLE_BATCH) % frozen.options.ways
+    weights = torch.ones(EXAMPLE_BATCH)
+
+    def adapt(*args: Tensor) -> tuple[Tensor, ...]:
+        tensors = dict(zip(names, args[: len(names)], strict=True))
+        after, loss = frozen.adapt(tensors, *args[len(names) :])
+        return (*(after[name] for name in names), loss)
+
+    def predict(*args: Tensor) -> Tensor:
+        return frozen.predict(dict(zip(names, args[:-1], strict=True)), args[-1])
+
+    state_in = [f"state.{name}" for name in names]
+    state_out = [f"next.{name}" for name in names]
+    current = list(state.values())
+    unbatched = [False] * len(names)
+    graphs = {}
+    if frozen.has_embed:
+        # not decomposed: the exporter folds whole batch norms into the convolutions
+        graphs["embed.onnx"] = _convert(_Embed(frozen), [x], [True], ["x"], ["features"])
+    support, support_batched = [*current, features, labels, weights], [*unbatched, *[True] * 3]
+    with _quiet():
+        traced = trace(adapt, support, support_batched, table)
+    graphs["adapt.onnx"] = _convert(
+        traced,
+        support,
+        support_batched,
+        [*state_in, "features", "labels", "weights"],
+        [*state_out, "loss"],
+    )
+    query, query_batched = [*current, features], [*unbatched, True]
+    with _quiet():
+        traced = trace(predict, query, query_batched, table)
+    graphs["predict.onnx"] = _convert(
+        traced, query, query_batched, [*state_in, "features"], ["logits"]
+    )
+    return graphs
+
+
+class _Embed(torch.nn.Module):
+    """`Learner.embed` as the `forward` that `torch.export` asks for."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.learner.embed(x)
+
+
+def _convert(
+    module: torch.nn.Module,
+    examples: Sequence[Tensor],
+    batched: Sequence[bool],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+) -> bytes:
+    with _quiet():
+        batch = torch.export.Dim("n", min=1)
+        program = torch.export.export(
+            module,
+            tuple(examples),
+            dynamic_shapes=tuple({0: batch} if is_batched else {} for is_batched in batched),
+            strict=False,
+        )
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=list(input_names),
+            output_names=list(output_names),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    if exported is None:  # pragma: no cover - only with dynamo=False
+        msg = "torch.onnx.export gave no program"
+        raise RuntimeError(msg)
+    return serialize(exported.model_proto, batch_inputs=_names_where(input_names, batched))
+
+
+def _names_where(names: Sequence[str], keep: Sequence[bool]) -> list[str]:
+    return [name for name, kept in zip(names, keep, strict=True) if kept]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's notes (missing torchvision, deprecations inside torch itself)."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
