@@ -52,6 +52,7 @@ class _Smooth:
         self._accuracy = 0.0
 
     def text(self, event: TrainEvent) -> str:
+        """One phrase about the run so far, `event` included."""
         if self._loss is None:
             self._loss, self._accuracy = event.loss, event.accuracy
         self._loss += (1 - _SMOOTHING) * (event.loss - self._loss)

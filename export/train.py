@@ -51,11 +51,11 @@ def train(
     """Meta-train `learner` in place.
 
     Args:
-        learner: With its first weights; they are overwritten when the run goes on from a checkpoint.
+        learner: With its first weights; a checkpoint to go on from replaces them.
         source: Training episodes come from its split "train", validation from "validation".
         options: The run.
-        checkpoint: File to write checkpoints to; where it exists already, the run goes on from it. The
-            result is that of a run that never stopped.
+        checkpoint: File to write checkpoints to; where it exists already, the run goes on from it.
+            The result is that of a run that never stopped.
         progress: Told after each outer step.
         clock: Seconds that only grow, for `options.minutes` and the report.
 
@@ -66,15 +66,15 @@ def train(
         CheckpointError: The checkpoint is damaged or belongs to another run.
         DivergedError: The loss stopped being finite; the newest checkpoint is untouched.
         NotEnoughImagesError: A pool cannot supply the episodes.
-        NoSuchSplitError: The source has no training split, or no validation split where one is needed.
+        NoSuchSplitError: The source has no split to train or validate on.
     """
     run = _Run(learner, source, options, checkpoint, clock)
-    while run.stopped_by is None:
+    while (reason := run.stopped_by) is None:
         loss, accuracy = run.step()
         run.after_step()
         if progress is not None:
             progress(run.event(loss, accuracy))
-    return run.finish()
+    return run.finish(reason)
 
 
 class _Run:
@@ -170,16 +170,15 @@ class _Run:
             validation_accuracy=self.validations[-1].accuracy if self.validations else None,
         )
 
-    def finish(self) -> TrainReport:
+    def finish(self, reason: StopReason) -> TrainReport:
         """Load the best weights and report."""
-        assert self.stopped_by is not None
         if self.best_weights is not None:
             self.learner.load_state_dict(self.best_weights)
         self.learner.eval()
         return TrainReport(
             steps=self.steps,
             seconds=self.seconds,
-            stopped_by=self.stopped_by,
+            stopped_by=reason,
             best=self.best,
             validations=tuple(self.validations),
             losses=tuple(self.losses),
@@ -288,5 +287,5 @@ def _copy_weights(learner: Learner) -> dict[str, Tensor]:
 def _stop_reason(name: str | None) -> StopReason | None:
     for reason in ("steps", "minutes", "patience"):
         if name == reason:
-            return reason  # type: ignore[return-value]
+            return reason
     return None

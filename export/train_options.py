@@ -26,7 +26,7 @@ class TrainOptions:
         augment: Random maps of training images.
         outer_lr: Adam's step size at the start; it falls to zero on a half cosine.
         gradient_norm: Largest L2 norm of a meta-gradient; longer ones are shortened to it.
-        validation: One batch of validation episodes; None: no validation, the last weights are kept.
+        validation: One batch of validation episodes; None: none, and the last weights are kept.
         validation_batches: Batches of each validation, the same ones every time.
         validate_every: Outer steps between validations.
         patience: Validations in a row without a new best accuracy that end the run; None: never.

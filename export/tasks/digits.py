@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_sdk.errors import MissingExtraError
-from export.tasks.base import IMAGE_SIZE, TEST, VALIDATION, ImagePool, check_split, pool_digest
+from export.tasks.base import TEST, VALIDATION, ImagePool, check_split, pool_digest
 from export.tasks.ink import enlarge_matrix
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _GREY_LEVELS = 16
 class DigitTasks:
     """Real digits; held out from all training, so there is no split "train".
 
-    "validation" is a fixed third of each digit's images, for decisions; "test" is the rest. The data
-    set does not say who wrote an image: all have user 0. `digit_writers.write_digits` simulates users.
+    "validation" is a fixed third of each digit's images, for decisions; "test" is the rest. The
+    data set does not say who wrote an image: all have user 0. `digit_writers` simulates users.
     """
 
     name = "digits"
@@ -83,6 +83,4 @@ def _load() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         raise MissingExtraError(msg) from error
     data = load_digits()
     cells = (data.images / _GREY_LEVELS).astype(np.float32)
-    assert cells.shape[1:] == (8, 8)
-    assert IMAGE_SIZE >= cells.shape[1] * _CELL
     return cells, data.target.astype(np.int64)

@@ -67,7 +67,8 @@ def _anchored(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     free = rng.uniform(-1, 1, grid.shape)
     anchors = np.where((rng.random(n) < _GRID_SHARE)[:, None, None], grid, free)
     bases, p = _BASES
-    return np.einsum("npa,nad->npd", bases[rng.choice(len(bases), n, p=p)], anchors)
+    points: NDArray[np.float64] = bases[rng.choice(len(bases), n, p=p)] @ anchors
+    return points
 
 
 def _curls(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -83,11 +84,12 @@ def _curls(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     size = size * np.exp(rng.normal(0, 0.25, (n, 1, 2)))
     centre = rng.uniform(-0.5, 0.5, (n, 1, 2)) * np.array([1.0, 1.3])
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * radius[:, :, None]
-    return centre + size * circle
+    points: NDArray[np.float64] = centre + size * circle
+    return points
 
 
 def _link(strokes: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Let most strokes begin, end or cross on the one before, as those of real signs do; in place."""
+    """Let most strokes touch the one before, as those of real signs do; in place."""
     num_classes = len(strokes)
     rows = np.arange(num_classes)
     spots = np.array([0, POINTS // 2, POINTS - 1])
@@ -140,7 +142,8 @@ def _bases_and_shares() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _linear(t: NDArray[np.float64], anchors: int) -> NDArray[np.float64]:
     """Straight pieces between `anchors` anchors."""
     place = t[:, None] * (anchors - 1) - np.arange(anchors)
-    return np.maximum(0.0, 1 - np.abs(place))
+    matrix: NDArray[np.float64] = np.maximum(0.0, 1 - np.abs(place))
+    return matrix
 
 
 def _spline(t: NDArray[np.float64], anchors: int) -> NDArray[np.float64]:
@@ -155,7 +158,8 @@ def _spline(t: NDArray[np.float64], anchors: int) -> NDArray[np.float64]:
     a = 1 - b
     eye = np.eye(anchors)
     bend = (a**3 - a) * second[left] + (b**3 - b) * second[left + 1]
-    return a * eye[left] + b * eye[left + 1] + bend / 6
+    matrix: NDArray[np.float64] = a * eye[left] + b * eye[left + 1] + bend / 6
+    return matrix
 
 
 _BASES = _bases_and_shares()

@@ -1,4 +1,4 @@
-"""Glyphs: endless invented handwriting. Random classes of strokes, and writers with a style each."""
+"""Glyphs: endless invented handwriting, random classes of strokes by writers with a style each."""
 
 from __future__ import annotations
 

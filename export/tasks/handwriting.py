@@ -1,4 +1,4 @@
-"""How a writer turns the ideal form of a glyph into a drawing: persistent style and passing jitter."""
+"""How a writer turns the ideal form of a glyph into a drawing: lasting style, passing jitter."""
 
 from __future__ import annotations
 
@@ -123,13 +123,14 @@ def _vary_strokes(
     )
     points += centre + sloppy[..., None, None] * _normal(rng, (*shape, 1, 2))
     amplitude = styles.wobble[:, None, None, None] * _normal(rng, (*shape, 2, len(_SINES)))
-    return points + np.einsum("nsdk,kp->nspd", amplitude, _SINES)
+    wobbled: NDArray[np.float32] = points + np.einsum("nsdk,kp->nspd", amplitude, _SINES)
+    return wobbled
 
 
 def _resample(
     points: NDArray[np.float32], start: NDArray[np.float32], stop: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Begin each stroke at `start` and end it at `stop` of its course; beyond 0..1 it goes straight on."""
+    """Let strokes run from `start` to `stop` of their course; beyond 0..1 they go straight on."""
     t = np.linspace(0, 1, POINTS, dtype=np.float32)
     place = (start[..., None] + (stop - start)[..., None] * t) * (POINTS - 1)
     left = np.clip(place.astype(np.int64), 0, POINTS - 2)
@@ -179,7 +180,9 @@ def _frame(
     scale = _FRAME / side * np.exp(styles.size + 0.05 * _normal(rng, (n,)))
     shift = IMAGE_SIZE / 2 + 0.6 * _normal(rng, (n, 2))
     centre = (low + high) / 2
-    return (points - centre[:, None, None]) * scale[:, None, None, None] + shift[:, None, None]
+    scaled = (points - centre[:, None, None]) * scale[:, None, None, None]
+    framed: NDArray[np.float32] = scaled + shift[:, None, None]
+    return framed
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -191,7 +194,8 @@ def _smoothing(width: int) -> NDArray[np.float32]:
     place = np.arange(POINTS)
     reach = np.minimum(width, np.minimum(place, POINTS - 1 - place))[:, None] + 1
     matrix = np.maximum(0, reach - np.abs(place[:, None] - place))
-    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    matrix = matrix / matrix.sum(axis=1, keepdims=True)
+    return matrix.astype(np.float32)
 
 
 _SMOOTH = _smoothing(8)

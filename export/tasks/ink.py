@@ -19,8 +19,8 @@ def render(
 ) -> NDArray[np.float32]:
     """Draw pen points, each a Gaussian dot, and saturate.
 
-    A dot is a product of a column and a row profile, so that an image is one matrix product over its
-    points.
+    A dot is a product of a column and a row profile, so that an image is one matrix product over
+    its points.
 
     Args:
         points: `[n, p, 2]`, (x, y) in pixels; pixel `[row, column]` has its centre at
@@ -82,4 +82,6 @@ def _rescan_matrix(cell: float, phase: float) -> NDArray[np.float32]:
     pixels = np.arange(IMAGE_SIZE)
     upper = np.minimum(start[:, None] + cell, pixels + 1)
     overlap = np.maximum(0.0, upper - np.maximum(start[:, None], pixels))
-    return enlarge_matrix(cells, cell, phase) @ (overlap / cell).astype(np.float32)
+    average = (overlap / cell).astype(np.float32)
+    matrix: NDArray[np.float32] = enlarge_matrix(cells, cell, phase) @ average
+    return matrix

@@ -1,4 +1,4 @@
-"""Omniglot: 1,623 real handwritten characters of 50 alphabets, each by 20 drawers, from a data folder."""
+"""Omniglot: 1,623 real handwritten characters, each by 20 drawers, from a data folder."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ LAKE_VALIDATION_ALPHABETS = 5
 """Of the 30 background alphabets, the last five serve as validation in the split "lake"."""
 
 _HOW_TO_GET = (
-    "download images_background.zip and images_evaluation.zip from github.com/brendenlake/omniglot, "
-    "unpack both into one folder, and run: python -m export.tasks.omniglot_convert FOLDER DATA"
+    "download images_background.zip and images_evaluation.zip from "
+    "github.com/brendenlake/omniglot, put both into one folder, and run: "
+    "python -m export.tasks.omniglot_convert FOLDER DATA"
 )
 
 
@@ -56,9 +57,9 @@ class OmniglotTasks:
 
         Args:
             data: The data folder, which holds `omniglot/omniglot28.npz`.
-            split: "vinyals": 1,028 / 172 / 423 characters to train, validate and test on, from all
-                alphabets. "lake": the background alphabets (25 to train, 5 to validate on) and the
-                evaluation alphabets, so that test alphabets are new as well.
+            split: "vinyals": the 1,028 / 172 / 423 characters that Vinyals et al. (NeurIPS 2016)
+                train, validate and test on. "lake": the 30 background alphabets (the last five
+                of them to validate on) and the 20 evaluation alphabets.
             rotations: Each character also counts as three turned classes.
 
         Raises:

@@ -130,7 +130,8 @@ class EpisodeSampler:
         chosen = keys.argpartition(k - 1, axis=1)[:, :k]
         chosen_keys = np.take_along_axis(keys, chosen, axis=1)
         chosen = np.take_along_axis(chosen, chosen_keys.argsort(axis=1), axis=1)
-        return self._order[self._starts[cells][:, None] + chosen]
+        rows: NDArray[np.int64] = self._order[self._starts[cells][:, None] + chosen]
+        return rows
 
     def _layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of `images` for support and query of each episode."""
