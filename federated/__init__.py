@@ -1,0 +1,1 @@
+"""The coordinator: federated rounds that turn what devices learned into the next bundle."""

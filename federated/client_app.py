@@ -1,0 +1,72 @@
+"""The Flower ClientApp: one user's device. No torch here, and no export: only what a device has.
+
+The node config names the bundle, the user's `Personalizer` home and the user's stable id. Examples,
+labels and features stay in the home; the reply is a clipped update, or the code of an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING
+
+from flwr.app import Message
+from flwr.clientapp import ClientApp
+
+from edge_sdk.engine import Engine
+from edge_sdk.errors import BadUpdateError, EdgeError
+from edge_sdk.personalizer import Personalizer
+from federated import messages
+from federated.local_round import local_round, round_start
+
+if TYPE_CHECKING:
+    from flwr.app import Context, RecordDict
+
+_log = logging.getLogger(__name__)
+
+app = ClientApp()
+
+
+@app.query()
+def who(msg: Message, context: Context) -> Message:
+    """Reply with the stable id of this node's user."""
+    settings = messages.decode_client_settings(context.node_config)
+    return Message(messages.encode_client(settings.client_id), reply_to=msg)
+
+
+@app.train()
+def train(msg: Message, context: Context) -> Message:
+    """Adapt on this user's examples and reply with a clipped update, or with an error's code.
+
+    Nothing is raised: Flower would send the exception's text, which may quote user data.
+    """
+    try:
+        content = take_part(msg.content, messages.decode_client_settings(context.node_config))
+    except EdgeError as error:
+        _log.warning("this device takes no part in the round: %s", error)
+        content = messages.encode_failure(error.code)
+    except Exception as error:  # noqa: BLE001 - see the docstring; the text is not logged either
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("the round failed on this device: %s\n%s", type(error).__name__, frames)
+        content = messages.encode_failure(messages.INTERNAL_FAILURE)
+    return Message(content, reply_to=msg)
+
+
+def take_part(content: RecordDict, settings: messages.ClientSettings) -> RecordDict:
+    """Run one round on the user's kept examples; what the user taught is only read."""
+    instruction = messages.decode_instruction(content)
+    engine = Engine(settings.bundle)
+    if engine.bundle.digest != instruction.bundle_digest:
+        msg = "the round is on another bundle than this device holds; update the device's bundle"
+        raise BadUpdateError(msg)
+    with Personalizer(engine.bundle, home=settings.home) as personalizer:
+        features, slots = personalizer.support()
+    update = local_round(
+        engine,
+        round_start(engine.bundle, engine.initial_state(), instruction.shared),
+        features,
+        slots,
+        clipping_norm=instruction.clipping_norm,
+        steps=instruction.steps,
+    )
+    return messages.encode_update(update)

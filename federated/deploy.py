@@ -1,0 +1,266 @@
+"""Run federated rounds with real Flower processes on this machine: one SuperLink, N SuperNodes.
+
+All of them listen on loopback only, without TLS, on free ports, in a Flower home of their own that
+is removed afterwards. Nothing of Flower is installed, reported or looked up outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_sdk.bundle import open_bundle
+from edge_sdk.errors import InvalidOptionError
+from federated.errors import DeploymentError
+from federated.messages import ClientSettings, encode_client_settings
+from federated.processes import ProcessSet
+from federated.settings import ServerSettings, encode_run_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from federated.round_core import RoundOptions
+
+_HOST = "127.0.0.1"
+_CONNECTION = "loopback"
+_FLOWER_SETTINGS = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+_POLL_S = 0.2
+_STATUS_EVERY_S = 5.0
+_COMMAND_S = 60.0
+_START_S = 60.0
+
+_APP = """\
+[project]
+name = "edge-sdk-rounds"
+version = "1.0.0"
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "edge-sdk"
+fab-format-version = 1
+flwr-version-target = "1.41.0"
+
+[tool.flwr.app.components]
+serverapp = "federated.server_app:app"
+clientapp = "federated.client_app:app"
+
+[tool.flwr.app.config]
+{config}
+"""
+
+_CONNECTIONS = """\
+[superlink]
+default = "{name}"
+
+[superlink.{name}]
+address = "{address}"
+insecure = true
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeployOptions:
+    """How the processes are run.
+
+    Attributes:
+        join_deadline_s: How long the server waits for all SuperNodes, seconds.
+        round_deadline_s: When a round closes at the latest, seconds.
+        run_deadline_s: When the whole run is given up, seconds.
+        min_replies: Updates that close a round early; 0 waits for the whole cohort.
+        environment: Variables to add to the environment of every process.
+    """
+
+    join_deadline_s: float = 120.0
+    round_deadline_s: float = 120.0
+    run_deadline_s: float = 3600.0
+    min_replies: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_on_loopback(
+    bundle: Path,
+    homes: Sequence[Path],
+    out: Path,
+    rounds: RoundOptions,
+    deploy: DeployOptions | None = None,
+) -> dict[str, Any]:
+    """Start a SuperLink and one SuperNode a home, run the rounds, stop everything.
+
+    Args:
+        bundle: The bundle that all users hold.
+        homes: `Personalizer` homes; a folder's name is the client's id.
+        out: Folder of the new bundle; must not exist.
+        rounds: The rounds to run.
+        deploy: Deadlines and environment.
+
+    Returns:
+        The report that `federated.server_app` writes.
+
+    Raises:
+        InvalidOptionError: There is no home, two have one name, or `out` exists.
+        BadBundleError: The bundle cannot be read.
+        DeploymentError: A process could not be started or failed, or the run took too long; its
+            message names the folder that keeps the logs.
+
+    However it ends, no process is left.
+    """
+    deploy = deploy or DeployOptions()
+    clients = _clients(bundle, homes)
+    open_bundle(bundle)
+    if out.exists():
+        msg = f"{out} exists; name a folder that does not, or remove it"
+        raise InvalidOptionError(msg)
+    work = Path(tempfile.mkdtemp(prefix="edge-sdk-flower-"))
+    try:
+        settings = ServerSettings(
+            bundle=str(bundle.resolve()),
+            out=str(out.resolve()),
+            report=str(work / "report.json"),
+            min_clients=len(clients),
+            join_deadline_s=deploy.join_deadline_s,
+            round_deadline_s=deploy.round_deadline_s,
+            min_replies=deploy.min_replies,
+        )
+        report = _run(work, clients, settings, rounds, deploy)
+    except DeploymentError:
+        raise  # keeps the logs that its message names
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    return report
+
+
+def _run(
+    work: Path,
+    clients: Sequence[ClientSettings],
+    settings: ServerSettings,
+    rounds: RoundOptions,
+    deploy: DeployOptions,
+) -> dict[str, Any]:
+    link_port, *node_ports = _free_ports(1 + len(clients))
+    link = f"{_HOST}:{link_port}"
+    config = _toml(encode_run_config(settings, rounds))
+    home, app, logs = work / "flwr", work / "app", work / "logs"
+    for folder in (home, app, logs):
+        folder.mkdir()
+    (home / "config.toml").write_text(_CONNECTIONS.format(name=_CONNECTION, address=link), "utf-8")
+    (app / "pyproject.toml").write_text(_APP.format(config=config), "utf-8")
+    programs = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        **_FLOWER_SETTINGS,
+        "FLWR_HOME": str(home),
+        "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)]),
+        **deploy.environment,
+    }
+    with ProcessSet(logs, environment) as processes:
+        processes.start(
+            "superlink",
+            [
+                str(programs / "flower-superlink"),
+                *("--insecure", "--host", _HOST, "--port", str(link_port)),
+                "--disable-runtime-dependency-installation",
+            ],
+        )
+        for client, port in zip(clients, node_ports, strict=True):
+            processes.start(
+                f"supernode-{client.client_id}",
+                [
+                    str(programs / "flower-supernode"),
+                    *("--insecure", "--superlink", link, "--host", _HOST, "--port", str(port)),
+                    *("--node-config", _toml(encode_client_settings(client), " ")),
+                ],
+            )
+        _wait_for_port(processes, link_port)
+        flwr = str(programs / "flwr")
+        submit = [flwr, "run", str(app), _CONNECTION, "--format", "json"]
+        answer = json.loads(processes.run("flwr-run", submit, timeout_s=_COMMAND_S))
+        _wait_for_run(processes, flwr, str(answer["run-id"]), deploy.run_deadline_s)
+        report: dict[str, Any] = json.loads(Path(settings.report).read_text("utf-8"))
+        return report
+
+
+def _clients(bundle: Path, homes: Sequence[Path]) -> list[ClientSettings]:
+    if not homes:
+        msg = "there is no home to run a client on; teach at least one user first"
+        raise InvalidOptionError(msg)
+    if len({home.name for home in homes}) != len(homes):
+        msg = "two homes have the same name, which is the client's id; rename one"
+        raise InvalidOptionError(msg)
+    return [
+        ClientSettings(client_id=home.name, bundle=str(bundle.resolve()), home=str(home.resolve()))
+        for home in sorted(homes)
+    ]
+
+
+def _wait_for_port(processes: ProcessSet, port: int) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        processes.check_running()
+        try:
+            socket.create_connection((_HOST, port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                msg = f"the SuperLink does not answer; {processes.log_tail('superlink')}"
+                raise DeploymentError(msg) from None
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _wait_for_run(processes: ProcessSet, flwr: str, run_id: str, deadline_s: float) -> None:
+    """Return when the run is finished; raise `DeploymentError` if it failed or takes too long."""
+    deadline = time.monotonic() + deadline_s
+    command = [flwr, "list", _CONNECTION, "--run-id", run_id, "--format", "json"]
+    while True:
+        processes.check_running()
+        answer = json.loads(processes.run("flwr-list", command, timeout_s=_COMMAND_S))
+        run = answer["runs"][0]
+        if run["status"] == "finished:completed":
+            return
+        if run["status"].startswith("finished"):
+            msg = f"the run failed ({run['status-details']}); {processes.log_tail('superlink', 40)}"
+            raise DeploymentError(msg)
+        if time.monotonic() > deadline:
+            msg = f"the run did not end in {deadline_s:g} s; {processes.log_tail('superlink')}"
+            raise DeploymentError(msg)
+        time.sleep(_STATUS_EVERY_S)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((_HOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _toml(values: Mapping[str, str | float], separator: str = "\n") -> str:
+    """Write flat `key = value` pairs that TOML and Flower's command line read alike."""
+    parts = []
+    for key, value in values.items():
+        if isinstance(value, str):
+            if re.search(r"[\x00-\x1f\x7f\"'\\]", value):
+                msg = f"{key} must not hold quotes, backslashes or control characters"
+                raise InvalidOptionError(msg)
+            parts.append(f'{key}="{value}"')
+        else:
+            parts.append(f"{key}={value!r}")
+    return separator.join(parts)

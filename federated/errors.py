@@ -1,0 +1,17 @@
+"""What can go wrong around a federated run, beside the errors of the device SDK."""
+
+from __future__ import annotations
+
+from edge_sdk.errors import EdgeError
+
+
+class NotEnoughClientsError(EdgeError, TimeoutError):
+    """Too few clients were online before the deadline; no round was run."""
+
+    code = "not_enough_clients"
+
+
+class DeploymentError(EdgeError, RuntimeError):
+    """A Flower process could not be started, failed, or could not be stopped."""
+
+    code = "deployment"

@@ -1,0 +1,225 @@
+"""What crosses between Flower server and clients: every record, key and setting name lives here.
+
+The server sends the round's shared tensors and its bounds; a client sends a clipped delta, or the
+code of an error, and nothing else. Both sides read strictly: only what is named here, sizes checked
+before anything is allocated, no pickles.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from edge_sdk.errors import BadUpdateError, InvalidOptionError
+from edge_sdk.update import ModelUpdate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+TASK = "task"  # ConfigRecord: digest, bounds and number of the round
+SHARED = "shared"  # ArrayRecord: the tensors that are averaged
+UPDATE = "update"  # ConfigRecord: the bundle that the delta rests on
+DELTA = "delta"  # ArrayRecord: adapted minus received, clipped
+FAILURE = "failure"  # ConfigRecord: a code, never a text, which could hold user data
+CLIENT = "client"  # ConfigRecord: the stable id of the node's user
+
+INTERNAL_FAILURE = "internal"
+
+_CODE = re.compile(r"[a-z_]{1,40}")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_NUMPY = "numpy.ndarray"
+_T = TypeVar("_T")
+_OWN_STEPS = 0  # on the wire: as many inner steps as the bundle says
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instruction:
+    """What a client is asked in one round.
+
+    Attributes:
+        server_round: Number of the round, from 0.
+        bundle_digest: The bundle that the client must hold.
+        clipping_norm: L2 bound on the client's whole update.
+        steps: Inner steps, or None for the bundle's own number.
+        shared: The shared tensors as they are before the round, float32.
+    """
+
+    server_round: int
+    bundle_digest: str
+    clipping_norm: float
+    steps: int | None
+    shared: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClientSettings:
+    """A SuperNode's own settings (its node config); they stay on the node.
+
+    Attributes:
+        client_id: Stable id of the node's user, `[A-Za-z0-9._-]`, at most 128 characters.
+        bundle: The bundle's folder.
+        home: The user's `Personalizer` home.
+    """
+
+    client_id: str
+    bundle: str
+    home: str
+
+    def __post_init__(self) -> None:
+        check_client_id(self.client_id)
+
+
+def check_client_id(client_id: str) -> str:
+    """Return `client_id` if it is a valid one, else raise `InvalidOptionError`."""
+    if not _CLIENT_ID.fullmatch(client_id):
+        msg = "a client id must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
+        raise InvalidOptionError(msg)
+    return client_id
+
+
+def encode_client_settings(settings: ClientSettings) -> dict[str, str]:
+    """Write a node config."""
+    return {
+        "client-id": settings.client_id,
+        "bundle": settings.bundle,
+        "home": settings.home,
+    }
+
+
+def decode_client_settings(config: Mapping[str, object]) -> ClientSettings:
+    """Read a node config; raise `InvalidOptionError` where it does not fit."""
+    values = [config.get(key) for key in ("client-id", "bundle", "home")]
+    client_id, bundle, home = (value if isinstance(value, str) else "" for value in values)
+    if not (client_id and bundle and home):
+        msg = "the node config must name client-id, bundle and home, each a non-empty string"
+        raise InvalidOptionError(msg)
+    return ClientSettings(client_id=client_id, bundle=bundle, home=home)
+
+
+def encode_instruction(instruction: Instruction) -> RecordDict:
+    """Write a round's instruction."""
+    task = ConfigRecord(
+        {
+            "server-round": instruction.server_round,
+            "bundle-digest": instruction.bundle_digest,
+            "clipping-norm": float(instruction.clipping_norm),
+            "steps": _OWN_STEPS if instruction.steps is None else instruction.steps,
+        }
+    )
+    return RecordDict({TASK: task, SHARED: _encode_tensors(instruction.shared)})
+
+
+def decode_instruction(content: RecordDict) -> Instruction:
+    """Read a round's instruction; raise `BadUpdateError` where it is malformed."""
+    task = _record(content, TASK, ConfigRecord)
+    steps = _value(task, "steps", int)
+    clipping_norm = _value(task, "clipping-norm", float)
+    if steps < 0 or not 0 < clipping_norm < float("inf"):
+        _malformed("its steps or clipping norm are out of range")
+    return Instruction(
+        server_round=_value(task, "server-round", int),
+        bundle_digest=_value(task, "bundle-digest", str),
+        clipping_norm=clipping_norm,
+        steps=None if steps == _OWN_STEPS else steps,
+        shared=_decode_tensors(content, SHARED),
+    )
+
+
+def encode_update(update: ModelUpdate) -> RecordDict:
+    """Write a client's update: its delta and the digest of its bundle, nothing else."""
+    about = ConfigRecord({"bundle-digest": update.bundle_digest})
+    return RecordDict({UPDATE: about, DELTA: _encode_tensors(update.delta)})
+
+
+def encode_failure(code: str) -> RecordDict:
+    """Write that a client could not take part: the code of an error, no text."""
+    return RecordDict({FAILURE: ConfigRecord({"code": code})})
+
+
+def decode_reply(content: RecordDict) -> ModelUpdate | str:
+    """Read a client's reply: its update, or the code of its error.
+
+    Raises:
+        BadUpdateError: The reply is malformed. Names and shapes are `round_core`'s to check.
+    """
+    if FAILURE in content:
+        code = _value(_record(content, FAILURE, ConfigRecord), "code", str)
+        if not _CODE.fullmatch(code):
+            _malformed("its failure is not an error code")
+        return code
+    about = _record(content, UPDATE, ConfigRecord)
+    return ModelUpdate(
+        bundle_digest=_value(about, "bundle-digest", str), delta=_decode_tensors(content, DELTA)
+    )
+
+
+def encode_client(client_id: str) -> RecordDict:
+    """Write who a node's user is."""
+    return RecordDict({CLIENT: ConfigRecord({"client-id": client_id})})
+
+
+def decode_client(content: RecordDict) -> str:
+    """Read who a node's user is; raise `BadUpdateError` where it is malformed."""
+    client_id = _value(_record(content, CLIENT, ConfigRecord), "client-id", str)
+    if not _CLIENT_ID.fullmatch(client_id):
+        _malformed("its client id is not valid")
+    return client_id
+
+
+def _encode_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> ArrayRecord:
+    arrays = {name: Array(np.ascontiguousarray(tensors[name])) for name in sorted(tensors)}
+    return ArrayRecord(arrays)
+
+
+def _decode_tensors(content: RecordDict, key: str) -> dict[str, NDArray[np.float32]]:
+    record = _record(content, key, ArrayRecord)
+    return {name: _decode_array(record[name]) for name in sorted(record)}
+
+
+def _decode_array(array: Array) -> NDArray[np.float32]:
+    """Read one `.npy` version 1 in memory; the header must account for every byte of it."""
+    stream = io.BytesIO(array.data)
+    if array.stype != _NUMPY:
+        _malformed("a tensor is not stored as numpy.ndarray")
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            _malformed("a tensor is not in version 1.0 of the npy format")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    except ValueError as error:
+        msg = "malformed record: a tensor's npy header cannot be read"
+        raise BadUpdateError(msg) from error
+    raw = array.data[stream.tell() :]
+    if dtype != np.dtype("<f4") or (fortran_order and len(shape) > 1):
+        _malformed("a tensor is not little-endian float32 in C order")
+    count = 1
+    for side in shape:
+        count *= side
+    if len(raw) != 4 * count or any(side < 0 for side in shape):
+        _malformed("a tensor's size does not match its shape")
+    return np.frombuffer(raw, np.dtype("<f4")).reshape(shape).astype(np.float32)
+
+
+def _record(content: RecordDict, key: str, kind: type[_T]) -> _T:
+    value = content.get(key)
+    if not isinstance(value, kind):
+        _malformed(f"it has no {kind.__name__} {key!r}")
+    return value
+
+
+def _value(record: ConfigRecord, key: str, kind: type[_T]) -> _T:
+    value = record.get(key)
+    if type(value) is not kind:  # bool is an int, and not one here
+        _malformed(f"{key!r} is not of type {kind.__name__}")
+    return value
+
+
+def _malformed(what: str) -> NoReturn:
+    msg = f"malformed record: {what}"
+    raise BadUpdateError(msg)

@@ -1,0 +1,185 @@
+"""The next version of a bundle: fixed labels, or the shared state that federated rounds ended in.
+
+Only `init.onnx`, the manifest and the model card change; every other graph stays the same, byte for
+byte, so a device that holds the old version keeps all that it learned.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sdk.engine import Engine
+from edge_sdk.errors import CapacityError, InvalidOptionError
+from edge_sdk.manifest import MODEL_CARD_NAME
+from export.bundle_writer import write_bundle
+from export.init_graph import init_graph
+from federated.local_round import round_start
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from edge_sdk.bundle import Bundle
+    from edge_sdk.manifest import BundleDraft
+    from federated.round_core import RoundOptions, RoundReport
+
+COUNTS = "counts"  # the tensor that every learner has: docs/ARCHITECTURE.md section 2
+HISTORY = "federated"  # key in the manifest's provenance: one entry a run
+
+_INIT = "init.onnx"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """What a bundle says about the rounds it came from; no client is named.
+
+    Attributes:
+        rounds: Server iterations.
+        num_clients: Clients that could be sampled.
+        cohort_size: Clients sampled for each round, at most.
+        num_updates: Updates used, over all rounds.
+        clipping_norm: L2 bound on one client's update in one round.
+        server_lr: Length of the server's step.
+        seed: Seed of the cohort sampling.
+    """
+
+    rounds: int
+    num_clients: int
+    cohort_size: int
+    num_updates: int
+    clipping_norm: float
+    server_lr: float
+    seed: int
+
+    @classmethod
+    def of(cls, options: RoundOptions, reports: Sequence[RoundReport], *, num_clients: int) -> Self:
+        """Sum up a run."""
+        return cls(
+            rounds=len(reports),
+            num_clients=num_clients,
+            cohort_size=options.cohort_size,
+            num_updates=sum(report.num_accepted for report in reports),
+            clipping_norm=options.clipping_norm,
+            server_lr=options.server_lr,
+            seed=options.seed,
+        )
+
+
+def name_labels(
+    path: str | os.PathLike[str], bundle: Bundle, labels: Sequence[str], *, prior_count: float
+) -> str:
+    """Write a version of `bundle` in which slot i means `labels[i]` on every device.
+
+    Each named slot is in use from the start, resting on `prior_count` examples' worth of the
+    starting state. A closed-form learner moves a prototype p to `(c * p + sum) / (c + n)`, so a
+    small prior lets the first rounds take most of the way. `counts` stays personal: no round
+    changes it.
+
+    Args:
+        path: The new bundle's folder; must not exist.
+        bundle: A bundle that names no labels yet.
+        labels: Distinct, not empty, at most `ways`.
+        prior_count: Weight of the starting state in each slot, in examples, finite and positive.
+
+    Returns:
+        The new bundle's digest.
+
+    Raises:
+        InvalidOptionError: The labels or the prior do not fit, or the bundle names labels already.
+        CapacityError: There are more labels than slots.
+    """
+    manifest = bundle.manifest
+    if manifest.labels:
+        msg = "the bundle names its labels already; start from one that does not"
+        raise InvalidOptionError(msg)
+    if not labels or len(set(labels)) != len(labels) or not all(labels):
+        msg = "labels must be distinct non-empty strings, at least one"
+        raise InvalidOptionError(msg)
+    if len(labels) > manifest.ways:
+        msg = f"the bundle has {manifest.ways} slots, got {len(labels)} labels; export more ways"
+        raise CapacityError(msg)
+    if not (math.isfinite(prior_count) and prior_count > 0):
+        msg = f"prior_count must be finite and > 0, got {prior_count}"
+        raise InvalidOptionError(msg)
+    initial = Engine(bundle).initial_state()
+    tensors = {name: np.array(initial[name]) for name in initial.names}
+    tensors[COUNTS][: len(labels)] = prior_count
+    draft = replace(_next_draft(bundle), labels=tuple(labels))
+    note = (
+        f"## Version {draft.version}: named labels\n\n"
+        f"The first {len(labels)} label slots mean the same on every device, each from a prior of "
+        f"{prior_count:g} examples.\n"
+    )
+    return _write(path, bundle, draft, tensors, note)
+
+
+def write_next_bundle(
+    path: str | os.PathLike[str],
+    bundle: Bundle,
+    shared: Mapping[str, NDArray[np.float32]],
+    summary: RunSummary,
+    quality: Mapping[str, float] | None = None,
+) -> str:
+    """Write the version of `bundle` that starts from the shared state rounds ended in.
+
+    Args:
+        path: The new bundle's folder; must not exist.
+        bundle: The bundle that all clients held.
+        shared: The shared tensors, float32, exactly the shareable names.
+        summary: What to say about the run in provenance and model card.
+        quality: Figures to add to the manifest's, by name.
+
+    Returns:
+        The new bundle's digest.
+
+    Raises:
+        BadUpdateError: `shared` does not fit the bundle.
+    """
+    state = round_start(bundle, Engine(bundle).initial_state(), shared)
+    draft = _next_draft(bundle)
+    history = draft.provenance.get(HISTORY, [])
+    if not isinstance(history, list):
+        msg = f"provenance[{HISTORY!r}] of the bundle is not a list"
+        raise InvalidOptionError(msg)
+    draft = replace(
+        draft,
+        quality={**draft.quality, **(quality or {})},
+        provenance={**draft.provenance, HISTORY: [*history, asdict(summary)]},
+    )
+    note = (
+        f"## Version {draft.version}: federated rounds\n\n"
+        f"{summary.rounds} rounds over {summary.num_clients} clients, at most "
+        f"{summary.cohort_size} a round, {summary.num_updates} updates in all, each clipped to an "
+        f"L2 norm of {summary.clipping_norm:g} and of equal weight; server step "
+        f"{summary.server_lr:g}. No noise was added: this is no formal privacy guarantee.\n"
+    )
+    return _write(path, bundle, draft, {name: state[name] for name in state.names}, note)
+
+
+def _next_draft(bundle: Bundle) -> BundleDraft:
+    manifest = bundle.manifest
+    return replace(manifest.draft(), version=manifest.version + 1, parent=bundle.digest)
+
+
+def _write(
+    path: str | os.PathLike[str],
+    bundle: Bundle,
+    draft: BundleDraft,
+    tensors: Mapping[str, NDArray[np.float32]],
+    note: str,
+) -> str:
+    encoding = draft.quantization.get("init", "float32")
+    ordered = {spec.name: tensors[spec.name] for spec in draft.state}
+    graphs = {name: data for name, data in bundle.files.items() if name.endswith(".onnx")}
+    graphs[_INIT] = init_graph(ordered, encoding)
+    card = bundle.files[MODEL_CARD_NAME].decode("utf-8")
+    return write_bundle(
+        path, manifest_fields=draft, graphs=graphs, model_card=f"{card.rstrip()}\n\n{note}"
+    )

@@ -1,0 +1,196 @@
+"""The Flower ServerApp: rounds on the Grid, then a new bundle.
+
+The loop is our own: a round closes at enough updates or at its deadline, a late, missing or wrong
+reply is counted and never fatal, and the numbers come from `round_core`, which the simulator drives
+too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from edge_sdk.bundle import open_bundle
+from edge_sdk.engine import Engine
+from edge_sdk.errors import BadUpdateError, InvalidOptionError
+from federated import messages
+from federated.errors import NotEnoughClientsError
+from federated.local_round import shared_tensors
+from federated.next_bundle import RunSummary, write_next_bundle
+from federated.round_core import Refusal, Reply, run_rounds
+from federated.settings import ServerSettings, decode_run_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from flwr.app import Context
+
+    from federated.round_core import RoundTask
+
+CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
+
+_POLL_S = 0.2
+_log = logging.getLogger(__name__)
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the rounds that the run config asks for; write the new bundle, then the report.
+
+    Raises:
+        InvalidOptionError: The run config does not fit, or the new bundle's folder exists.
+        NotEnoughClientsError: Too few clients came online in time.
+    """
+    settings, options = decode_run_config(context.run_config)
+    bundle = open_bundle(settings.bundle)
+    if Path(settings.out).exists():
+        msg = "the folder of the new bundle exists; name one that does not"
+        raise InvalidOptionError(msg)
+    nodes = wait_for_clients(grid, settings)
+    result = run_rounds(
+        shared_tensors(bundle, Engine(bundle).initial_state()),
+        sorted(nodes),
+        bundle.digest,
+        options,
+        lambda task: collect(grid, task, nodes, settings),
+        on_round=lambda report, _: _log.info("%s", report),
+    )
+    summary = RunSummary.of(options, result.reports, num_clients=len(nodes))
+    digest = write_next_bundle(settings.out, bundle, result.shared, summary)
+    report = {
+        "bundle_digest": digest,
+        "clients": sorted(nodes),
+        "rounds": [asdict(entry) for entry in result.reports],
+    }
+    partial = Path(settings.report + ".partial")
+    partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
+    partial.replace(settings.report)
+
+
+def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
+    """Ask every node that comes online who its user is, until there are enough of them.
+
+    Returns:
+        Client id to node id. An id that several nodes claim takes no part: nobody can tell which
+        of them is right.
+
+    Raises:
+        NotEnoughClientsError: The deadline passed first.
+    """
+    deadline = time.monotonic() + settings.join_deadline_s
+    asked: set[int] = set()
+    pending: dict[str, int] = {}
+    claims: dict[str, set[int]] = {}
+    while True:
+        new = sorted(set(grid.get_node_ids()) - asked)
+        asked.update(new)
+        pending.update(_push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in new}))
+        for node, reply in _pull(grid, pending):
+            try:
+                client_id = messages.decode_client(_content(reply))
+            except BadUpdateError as error:
+                _log.warning("node %d does not say who its user is: %s", node, error)
+                continue
+            claims.setdefault(client_id, set()).add(node)
+        clients = {c: min(claimants) for c, claimants in claims.items() if len(claimants) == 1}
+        if len(clients) >= settings.min_clients:
+            return clients
+        if time.monotonic() >= deadline:
+            msg = (
+                f"{len(clients)} of {settings.min_clients} clients were online after "
+                f"{settings.join_deadline_s:g} s ({len(asked)} nodes, {len(claims)} client ids); "
+                "start more SuperNodes with distinct client ids, or raise join_deadline_s"
+            )
+            raise NotEnoughClientsError(msg)
+        time.sleep(_POLL_S)
+
+
+def collect(
+    grid: Grid, task: RoundTask, nodes: Mapping[str, int], settings: ServerSettings
+) -> list[Reply]:
+    """Send one round to its cohort and gather replies until there are enough or time is up."""
+    content = messages.encode_instruction(
+        messages.Instruction(
+            server_round=task.server_round,
+            bundle_digest=task.bundle_digest,
+            clipping_norm=task.clipping_norm,
+            steps=task.steps,
+            shared=dict(task.shared),
+        )
+    )
+    deadline = time.monotonic() + settings.round_deadline_s
+    clients = {nodes[client]: client for client in task.cohort}
+    pending = _push(
+        grid,
+        {
+            node: Message(
+                content,
+                node,
+                MessageType.TRAIN,
+                ttl=settings.round_deadline_s,
+                group_id=str(task.server_round),
+            )
+            for node in clients
+        },
+    )
+    wanted = settings.min_replies or len(task.cohort)
+    replies: list[Reply] = []
+    while pending:
+        replies += [read_reply(clients[node], msg) for node, msg in _pull(grid, pending)]
+        enough = sum(reply.update is not None for reply in replies) >= wanted
+        if enough or time.monotonic() >= deadline:
+            break
+        time.sleep(_POLL_S)
+    return replies
+
+
+def read_reply(client_id: str, msg: Message | None) -> Reply:
+    """Turn one Flower message into a reply; a bad one is a reply too."""
+    if msg is not None and msg.has_error():
+        return Reply(client_id=client_id, failure=CRASHED)
+    try:
+        answer = messages.decode_reply(_content(msg))
+    except BadUpdateError as error:
+        _log.warning("a reply is refused: %s", error)
+        return Reply(client_id=client_id, failure=Refusal.MALFORMED)
+    if isinstance(answer, str):
+        return Reply(client_id=client_id, failure=answer)
+    return Reply(client_id=client_id, update=answer)
+
+
+def _push(grid: Grid, outgoing: Mapping[int, Message]) -> dict[str, int]:
+    """Send messages by node; returns message id to node. What cannot be sent is left out."""
+    if not outgoing:
+        return {}
+    ids = grid.push_messages(list(outgoing.values()))
+    return {sent: node for sent, node in zip(ids, outgoing, strict=False) if sent}
+
+
+def _pull(grid: Grid, pending: dict[str, int]) -> Iterator[tuple[int, Message | None]]:
+    """Take the replies that are there out of `pending`; None for one Flower cannot decode.
+
+    Each is asked for by itself: Flower confirms a whole batch before it decodes it, so one hostile
+    reply in a batch would take honest ones with it.
+    """
+    for sent in list(pending):
+        try:
+            replies: list[Message | None] = list(grid.pull_messages([sent]))
+        except (ValueError, TypeError, KeyError, AttributeError):  # what decoding raises
+            replies = [None]
+        for reply in replies:
+            yield pending.pop(sent), reply
+            break
+
+
+def _content(msg: Message | None) -> RecordDict:
+    """The records of a message; none of one that carries an error or cannot be decoded."""
+    return msg.content if msg is not None and msg.has_content() else RecordDict()

@@ -1,0 +1,90 @@
+"""A Flower run's settings: the run config of `server_app`, read and written here only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import TYPE_CHECKING, TypeVar
+
+from edge_sdk.errors import InvalidOptionError
+from federated.round_core import RoundOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Scalar = str | int | float
+    _Settings = TypeVar("_Settings", "ServerSettings", RoundOptions)
+
+_KINDS: dict[str, type[str | int | float]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "int | None": int,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerSettings:
+    """What the server of a run needs beside `RoundOptions`.
+
+    Attributes:
+        bundle: The bundle's folder.
+        out: Folder of the new bundle; must not exist.
+        report: File that receives the run's report as JSON.
+        min_clients: Clients that must be online before the first round, at least 1.
+        join_deadline_s: How long to wait for them, seconds.
+        round_deadline_s: When a round closes at the latest, seconds.
+        min_replies: Updates that close a round early; 0 waits for the whole cohort.
+    """
+
+    bundle: str
+    out: str
+    report: str
+    min_clients: int = 1
+    join_deadline_s: float = 60.0
+    round_deadline_s: float = 60.0
+    min_replies: int = 0
+
+    def __post_init__(self) -> None:
+        if self.min_clients < 1:
+            msg = f"min_clients must be >= 1, got {self.min_clients}"
+            raise InvalidOptionError(msg)
+        if self.min_replies < 0:
+            msg = f"min_replies must be >= 0, got {self.min_replies}"
+            raise InvalidOptionError(msg)
+        for name in ("join_deadline_s", "round_deadline_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                msg = f"{name} must be finite and > 0, got {value}"
+                raise InvalidOptionError(msg)
+
+
+def encode_run_config(settings: ServerSettings, options: RoundOptions) -> dict[str, Scalar]:
+    """Write both as one flat run config: dashes for underscores, None left out."""
+    values = asdict(settings) | asdict(options)
+    return {name.replace("_", "-"): value for name, value in values.items() if value is not None}
+
+
+def decode_run_config(config: Mapping[str, object]) -> tuple[ServerSettings, RoundOptions]:
+    """Read a run config.
+
+    Raises:
+        InvalidOptionError: A value is missing, has the wrong type, or is out of range.
+    """
+    return _decode(ServerSettings, config), _decode(RoundOptions, config)
+
+
+def _decode(cls: type[_Settings], config: Mapping[str, object]) -> _Settings:
+    values = {}
+    for field in fields(cls):
+        key = field.name.replace("_", "-")
+        if key not in config and field.default is not MISSING:
+            continue
+        value, kind = config.get(key), _KINDS[str(field.type)]
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:  # bool is an int, and not one here
+            msg = f"the run config's {key!r} must be of type {kind.__name__}"
+            raise InvalidOptionError(msg)
+        values[field.name] = value
+    return cls(**values)

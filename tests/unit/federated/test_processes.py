@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from federated.errors import DeploymentError
+from federated.processes import ProcessSet, marked_processes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SLEEP = "import time; time.sleep(60)"
+# A child that ignores SIGTERM and starts a grandchild in a session of its own, as a SuperLink does.
+STUBBORN = f"""
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-c", {SLEEP!r}], start_new_session=True)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the check reads /proc")
+
+
+def wait_for(log: Path, text: str) -> None:
+    deadline = time.monotonic() + 10
+    while text not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_nothing_is_left_of_a_family_that_ignores_the_signal(tmp_path: Path) -> None:
+    with ProcessSet(tmp_path, os.environ) as processes:
+        processes.start("stubborn", [sys.executable, "-c", STUBBORN])
+        processes.start("obedient", [sys.executable, "-c", SLEEP])
+        wait_for(tmp_path / "stubborn.log", "ready")
+        deadline = time.monotonic() + 10
+        while len(marked_processes(processes.mark)) < 3:  # the grandchild may still be starting
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert marked_processes(processes.mark) == []
+
+
+def test_an_error_inside_stops_everything(tmp_path: Path) -> None:
+    def fail_inside(processes: ProcessSet) -> None:
+        with processes:
+            processes.start("sleeper", [sys.executable, "-c", SLEEP])
+            assert marked_processes(processes.mark)
+            raise KeyboardInterrupt
+
+    processes = ProcessSet(tmp_path, os.environ)
+    with pytest.raises(KeyboardInterrupt):
+        fail_inside(processes)
+    assert marked_processes(processes.mark) == []
+
+
+def test_other_processes_are_not_touched(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as bystander:
+        with ProcessSet(tmp_path, os.environ) as processes:
+            processes.start("sleeper", [sys.executable, "-c", SLEEP])
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_a_process_that_ended_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with ProcessSet(tmp_path, os.environ) as processes:
+        lose = "print('out of luck', flush=True); raise SystemExit(3)"
+        processes.start("loser", [sys.executable, "-c", lose])
+        deadline = time.monotonic() + 10
+        while marked_processes(processes.mark):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with pytest.raises(DeploymentError, match=r"loser ended with status 3(.|\n)*out of luck"):
+            processes.check_running()
+
+
+def test_a_command_gives_its_output_or_an_error(tmp_path: Path) -> None:
+    with ProcessSet(tmp_path, os.environ) as processes:
+        out = processes.run("good", [sys.executable, "-c", "print(6 * 7)"], timeout_s=30)
+        assert out == "42\n"
+        with pytest.raises(DeploymentError, match="bad ended with status 1"):
+            processes.run("bad", [sys.executable, "-c", "raise SystemExit(1)"], timeout_s=30)
+        with pytest.raises(DeploymentError, match=r"slow did not run to its end in 0\.2 s"):
+            processes.run("slow", [sys.executable, "-c", SLEEP], timeout_s=0.2)
+        with pytest.raises(DeploymentError, match="cannot be started"):
+            processes.start("absent", [str(tmp_path / "no-such-program")])
