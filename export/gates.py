@@ -1,0 +1,165 @@
+"""The parity gate: what the device computes is what float64 PyTorch computes, or no bundle is written."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from export.errors import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from edge_sdk import Engine
+    from export.learners.base import Learner, State
+
+CHANGE_FLOOR = 1e-3
+"""Part of a tensor's norm that is added to the norm of its change before dividing by it: a change that is
+far smaller than the tensor cannot be more exact than the tensor's own float32 rounding."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateOptions:
+    """How the parity gate tries an exported learner.
+
+    Attributes:
+        update_limit: Largest relative error of a tensor's change after one step.
+        several_limit: The same after all steps: each step also carries on the error of those before.
+        logit_limit: Largest relative error of the logits after adapting.
+        seeds: Seeds of the noise.
+        ways: Classes in a support set.
+        shots: Examples of each.
+    """
+
+    update_limit: float = 1e-4
+    several_limit: float = 1e-3
+    logit_limit: float = 1e-3
+    seeds: tuple[int, ...] = (0, 1, 2)
+    ways: int = 5
+    shots: int = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParityReport:
+    """Largest relative errors that were seen, over all inputs and tensors."""
+
+    update_error: float
+    several_error: float
+    logit_error: float
+
+
+def check_parity(
+    learner: Learner, engine: Engine, options: GateOptions | None = None
+) -> ParityReport:
+    """Compare the device's adaptation with float64 PyTorch, on noise and on flat and tied inputs.
+
+    Both start from the engine's own starting state and its own features, so that quantization is not
+    what is judged here (`export.quantize` judges that) but every operation of `adapt` and `predict`.
+
+    Args:
+        learner: As it was exported; left as it was.
+        engine: The candidate bundle, loaded.
+        options: Limits and inputs.
+
+    Raises:
+        GateError: An error is over its limit, or not a number; the message names the tensor and the input.
+    """
+    o = GateOptions() if options is None else options
+    reference = copy.deepcopy(learner).to("cpu", torch.float64).eval().requires_grad_(False)
+    worst = {"update": 0.0, "several": 0.0, "logits": 0.0}
+    for seed in o.seeds:
+        for name, x in gate_inputs(learner.options.input_shape, o, np.random.default_rng(seed)):
+            features = engine.embed(x)
+            ways = min(o.ways, learner.options.ways)
+            labels = np.arange(len(x), dtype=np.int64) % ways
+            weights = np.ones(len(x), np.float32)
+            weights[-1] = 0.0  # a padded example must change nothing
+            for steps in sorted({1, learner.steps}):
+                kind = "update" if steps == 1 else "several"
+                limit = o.update_limit if steps == 1 else o.several_limit
+                where = f"{name} input, seed {seed}, {steps} step(s)"
+                after = engine.adapt(features, labels, weights, steps=steps).state
+                start = {k: np.asarray(engine.initial_state()[k]) for k in after.names}
+                want = _adapt64(reference, start, features, labels, weights, steps)
+                for tensor in after.names:
+                    error = relative_error(start[tensor], want[tensor].numpy(), after[tensor])
+                    _require(error, limit, f"adapt.onnx: {tensor} on {where}")
+                    worst[kind] = max(worst[kind], error)
+                logits = engine.predict(features, after).logits
+                want_logits = reference.predict(want, torch.from_numpy(features).double()).numpy()
+                error = _logit_error(want_logits, logits)
+                _require(error, o.logit_limit, f"predict.onnx: logits on {where}")
+                worst["logits"] = max(worst["logits"], error)
+    return ParityReport(
+        update_error=worst["update"],
+        several_error=max(worst["several"], worst["update"]),
+        logit_error=worst["logits"],
+    )
+
+
+def gate_inputs(
+    input_shape: tuple[int, ...], options: GateOptions, rng: np.random.Generator
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """The support sets to try: noise, and images whose neighbours are equal (as paper is), all float32.
+
+    Wrong gradients of pooling and normalisation hide on noise: its windows have no ties.
+    """
+    n = options.ways * options.shots
+    noise = rng.random((n, *input_shape), dtype=np.float32)
+    blank = np.zeros_like(noise)
+    flat = np.broadcast_to(rng.random((n, *([1] * len(input_shape)))), noise.shape)
+    tied = np.zeros_like(noise)
+    half = input_shape[-1] // 2
+    tied[..., : half - 1] = (rng.random((n, *input_shape))[..., : half - 1] < 0.5).astype(np.float32)
+    inputs = [("noise", noise), ("blank", blank), ("flat", flat), ("tied", tied)]
+    return [(name, np.ascontiguousarray(x, np.float32)) for name, x in inputs]
+
+
+def relative_error(
+    start: NDArray[np.float32], want: NDArray[np.float64], got: NDArray[np.float32]
+) -> float:
+    """Norm of the error, over the norm of the change (and a little of the tensor's own norm)."""
+    change = np.linalg.norm(want - start) + CHANGE_FLOOR * np.linalg.norm(want)
+    error = np.linalg.norm(got.astype(np.float64) - want)
+    if error == 0:
+        return 0.0
+    return float(error / change) if change > 0 else float("inf")
+
+
+def _logit_error(want: NDArray[np.float64], got: NDArray[np.float32]) -> float:
+    used = want > want.max() / 2 - 1e8  # leaves out the -1e9 of slots that are not in use
+    centred = want - np.where(used, want, 0).sum(1, keepdims=True) / used.sum(1, keepdims=True)
+    scale = max(1.0, float(np.abs(centred[used]).max()))
+    return float(np.abs(got.astype(np.float64) - want)[used].max() / scale)
+
+
+def _adapt64(
+    reference: Learner,
+    start: Mapping[str, NDArray[np.float32]],
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    steps: int,
+) -> State:
+    state = {k: torch.from_numpy(np.array(v)).double() for k, v in start.items()}
+    inputs = (
+        torch.from_numpy(features).double(),
+        torch.from_numpy(labels),
+        torch.from_numpy(weights).double(),
+    )
+    for _ in itertools.repeat(None, steps):
+        state, _loss = reference.adapt(state, *inputs)
+    return state
+
+
+def _require(error: float, limit: float, what: str) -> None:
+    if not error <= limit:  # also stops on NaN
+        msg = f"{what}: relative error {error:.2e}, allowed {limit:.0e}; nothing was written"
+        raise GateError(msg)
