@@ -1,0 +1,64 @@
+"""Teach a model new classes, users and styles on the device, with stock ONNX Runtime."""
+
+from edge_sdk._core import State
+from edge_sdk.bundle import Bundle, open_bundle
+from edge_sdk.engine import Adaptation, Engine, Prediction
+from edge_sdk.errors import (
+    BadBundleError,
+    BadStateError,
+    BadUpdateError,
+    CapacityError,
+    DivergedError,
+    DtypeMismatchError,
+    EdgeError,
+    EmptySupportError,
+    InvalidOptionError,
+    LabelRangeError,
+    MissingExtraError,
+    NonFiniteError,
+    NothingTaughtError,
+    RuntimeFailedError,
+    RuntimeLibraryError,
+    ShapeMismatchError,
+    StoreError,
+    UnknownLabelError,
+)
+from edge_sdk.manifest import Manifest, TensorSpec
+from edge_sdk.personal_state import PersonalPrediction
+from edge_sdk.personalizer import AdaptReport, Personalizer
+from edge_sdk.store import Example
+from edge_sdk.update import ModelUpdate
+
+__all__ = [
+    "AdaptReport",
+    "Adaptation",
+    "BadBundleError",
+    "BadStateError",
+    "BadUpdateError",
+    "Bundle",
+    "CapacityError",
+    "DivergedError",
+    "DtypeMismatchError",
+    "EdgeError",
+    "EmptySupportError",
+    "Engine",
+    "Example",
+    "InvalidOptionError",
+    "LabelRangeError",
+    "Manifest",
+    "MissingExtraError",
+    "ModelUpdate",
+    "NonFiniteError",
+    "NothingTaughtError",
+    "PersonalPrediction",
+    "Personalizer",
+    "Prediction",
+    "RuntimeFailedError",
+    "RuntimeLibraryError",
+    "ShapeMismatchError",
+    "State",
+    "StoreError",
+    "TensorSpec",
+    "UnknownLabelError",
+    "open_bundle",
+]

@@ -16,7 +16,7 @@ try:
 except ModuleNotFoundError:  # the device tests run with numpy, onnxruntime and pytest alone
     pass
 else:
-    # No deadlines: the machines that run this are shared. Fixtures that only hold paths may be reused.
+    # No deadlines: machines are shared. Fixtures that only hold paths may be reused.
     _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
     settings.register_profile("dev", max_examples=50, **_COMMON)
     settings.register_profile("ci", max_examples=200, derandomize=True, **_COMMON)

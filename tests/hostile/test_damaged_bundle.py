@@ -42,7 +42,7 @@ def read_json(bundle: Path) -> Json:
 
 
 def test_the_folder_of_these_tests_holds_all_seven_files() -> None:
-    assert FILES == sorted([*GRAPHS, "MODEL_CARD.md", "manifest.json", "manifest.sha256"])
+    assert sorted([*GRAPHS, "MODEL_CARD.md", "manifest.json", "manifest.sha256"]) == FILES
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -122,7 +122,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tiny_bundle: Path, name: str, 
     refused(tiny_bundle, naming=f"{name} has {size} bytes")
 
 
-@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.write_bytes(b"x")])
+@pytest.mark.parametrize("make", [lambda _: None, lambda p: p.write_bytes(b"x")])
 def test_a_bundle_is_a_folder(tmp_path: Path, make: Callable[[Path], object]) -> None:
     make(tmp_path / "bundle")
     refused(tmp_path / "bundle", naming="a bundle is a folder")
