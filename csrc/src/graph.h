@@ -27,7 +27,8 @@ Shape batch_of(const Shape& example_shape);
 /// Loaded and checked; the position of a port is an index into the specs it was loaded with.
 class Graph {
  public:
-  /// @throws Error  kBadBundle "<file>: ..." if names, dtypes or shapes are not those of the specs;
+  /// @throws Error  kBadBundle "<file>: ..." if names, dtypes or shapes are not those of the specs,
+  ///                or data lies in other files;
   ///                kRuntimeFailed if the runtime refuses the graph
   Graph(const ort::Runtime& runtime, const std::string& file, std::string_view bytes, int threads,
         const std::vector<PortSpec>& inputs, const std::vector<PortSpec>& outputs);

@@ -34,6 +34,9 @@ OptionsPtr make_options(const Runtime& runtime, int threads) {
   // Without it the u8s8 kernels of x86 processors that lack VNNI saturate, and int8 graphs go
   // wrong.
   set("session.x64quantprecision", "1");
+  // Bundles hold ONNX graphs; the runtime's own format, which it would recognise, is not looked
+  // into.
+  set("session.load_model_format", "ONNX");
   // Idle threads must not burn a phone's battery.
   set("session.intra_op.allow_spinning", "0");
   set("session.inter_op.allow_spinning", "0");
