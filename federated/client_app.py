@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from edge_sdk.engine import Engine
+from edge_sdk import Engine, Personalizer
 from edge_sdk.errors import BadUpdateError, EdgeError
-from edge_sdk.personalizer import Personalizer
 from federated import messages
 from federated.local_round import local_round, round_start
+from federated.settings import ClientSettings, decode_client_settings
 
 if TYPE_CHECKING:
     from flwr.app import Context, RecordDict
@@ -30,7 +30,7 @@ app = ClientApp()
 @app.query()
 def who(msg: Message, context: Context) -> Message:
     """Reply with the stable id of this node's user."""
-    settings = messages.decode_client_settings(context.node_config)
+    settings = decode_client_settings(context.node_config)
     return Message(messages.encode_client(settings.client_id), reply_to=msg)
 
 
@@ -41,7 +41,7 @@ def train(msg: Message, context: Context) -> Message:
     Nothing is raised: Flower would send the exception's text, which may quote user data.
     """
     try:
-        content = take_part(msg.content, messages.decode_client_settings(context.node_config))
+        content = take_part(msg.content, decode_client_settings(context.node_config))
     except EdgeError as error:
         _log.warning("this device takes no part in the round: %s", error)
         content = messages.encode_failure(error.code)
@@ -52,7 +52,7 @@ def train(msg: Message, context: Context) -> Message:
     return Message(content, reply_to=msg)
 
 
-def take_part(content: RecordDict, settings: messages.ClientSettings) -> RecordDict:
+def take_part(content: RecordDict, settings: ClientSettings) -> RecordDict:
     """Run one round on the user's kept examples; what the user taught is only read."""
     instruction = messages.decode_instruction(content)
     engine = Engine(settings.bundle)

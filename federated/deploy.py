@@ -19,12 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sdk.bundle import open_bundle
+from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError
 from federated.errors import DeploymentError
-from federated.messages import ClientSettings, encode_client_settings
 from federated.processes import ProcessSet
-from federated.settings import ServerSettings, encode_run_config
+from federated.settings import (
+    ClientSettings,
+    ServerSettings,
+    encode_client_settings,
+    encode_run_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,8 +52,9 @@ _APP = """\
 [project]
 name = "edge-sdk-rounds"
 version = "1.0.0"
-license = "Apache-2.0"
-dependencies = []
+description = "Federated rounds on an Edge SDK bundle"
+license = { file = "LICENSE" }
+dependencies = ["flwr==1.41.0"]
 
 [tool.flwr.app]
 publisher = "edge-sdk"
@@ -61,7 +66,6 @@ serverapp = "federated.server_app:app"
 clientapp = "federated.client_app:app"
 
 [tool.flwr.app.config]
-{config}
 """
 
 _CONNECTIONS = """\
@@ -161,7 +165,8 @@ def _run(
     for folder in (home, app, logs):
         folder.mkdir()
     (home / "config.toml").write_text(_CONNECTIONS.format(name=_CONNECTION, address=link), "utf-8")
-    (app / "pyproject.toml").write_text(_APP.format(config=config), "utf-8")
+    (app / "LICENSE").write_text("Apache-2.0\n", "utf-8")  # Flower asks for such a file
+    (app / "pyproject.toml").write_text(_APP + config, "utf-8")
     programs = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -191,8 +196,8 @@ def _run(
         _wait_for_port(processes, link_port)
         flwr = str(programs / "flwr")
         submit = [flwr, "run", str(app), _CONNECTION, "--format", "json"]
-        answer = json.loads(processes.run("flwr-run", submit, timeout_s=_COMMAND_S))
-        _wait_for_run(processes, flwr, str(answer["run-id"]), deploy.run_deadline_s)
+        run_id = _ask_flower(processes, "flwr-run", submit)["run-id"]
+        _wait_for_run(processes, flwr, str(run_id), deploy.run_deadline_s)
         report: dict[str, Any] = json.loads(Path(settings.report).read_text("utf-8"))
         return report
 
@@ -231,8 +236,7 @@ def _wait_for_run(processes: ProcessSet, flwr: str, run_id: str, deadline_s: flo
     command = [flwr, "list", _CONNECTION, "--run-id", run_id, "--format", "json"]
     while True:
         processes.check_running()
-        answer = json.loads(processes.run("flwr-list", command, timeout_s=_COMMAND_S))
-        run = answer["runs"][0]
+        run = _ask_flower(processes, "flwr-list", command)["runs"][0]
         if run["status"] == "finished:completed":
             return
         if run["status"].startswith("finished"):
@@ -242,6 +246,16 @@ def _wait_for_run(processes: ProcessSet, flwr: str, run_id: str, deadline_s: flo
             msg = f"the run did not end in {deadline_s:g} s; {processes.log_tail('superlink')}"
             raise DeploymentError(msg)
         time.sleep(_STATUS_EVERY_S)
+
+
+def _ask_flower(processes: ProcessSet, name: str, command: Sequence[str]) -> dict[str, Any]:
+    """Run a `flwr` command that answers in JSON; raise `DeploymentError` where it refuses."""
+    answer: dict[str, Any] = json.loads(processes.run(name, command, timeout_s=_COMMAND_S))
+    if not answer.get("success"):
+        reason = str(answer.get("error-message", "no reason given")).strip()
+        msg = f"{name} is refused: {reason}; {processes.log_tail('superlink')}"
+        raise DeploymentError(msg)
+    return answer
 
 
 def _free_ports(count: int) -> list[int]:

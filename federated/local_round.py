@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk._core import State
+from edge_sdk import State
 from edge_sdk.errors import BadUpdateError
 from edge_sdk.update import make_update, shareable_names
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_sdk.bundle import Bundle
-    from edge_sdk.engine import Engine
+    from edge_sdk import Bundle, Engine
     from edge_sdk.update import ModelUpdate
 
 
@@ -50,7 +49,7 @@ def round_start(bundle: Bundle, initial: State, shared: Mapping[str, NDArray[np.
         if not np.isfinite(value).all():
             msg = f"{name} of the round's starting state is not finite"
             raise BadUpdateError(msg)
-        tensors[name] = np.ascontiguousarray(value)
+        tensors[name] = np.asarray(value, order="C")
     return State.from_arrays(tensors)
 
 

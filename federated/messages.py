@@ -17,6 +17,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
 from edge_sdk.update import ModelUpdate
+from federated.settings import check_client_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,6 @@ CLIENT = "client"  # ConfigRecord: the stable id of the node's user
 INTERNAL_FAILURE = "internal"
 
 _CODE = re.compile(r"[a-z_]{1,40}")
-_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _NUMPY = "numpy.ndarray"
 _T = TypeVar("_T")
 _OWN_STEPS = 0  # on the wire: as many inner steps as the bundle says
@@ -56,51 +56,6 @@ class Instruction:
     clipping_norm: float
     steps: int | None
     shared: dict[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClientSettings:
-    """A SuperNode's own settings (its node config); they stay on the node.
-
-    Attributes:
-        client_id: Stable id of the node's user, `[A-Za-z0-9._-]`, at most 128 characters.
-        bundle: The bundle's folder.
-        home: The user's `Personalizer` home.
-    """
-
-    client_id: str
-    bundle: str
-    home: str
-
-    def __post_init__(self) -> None:
-        check_client_id(self.client_id)
-
-
-def check_client_id(client_id: str) -> str:
-    """Return `client_id` if it is a valid one, else raise `InvalidOptionError`."""
-    if not _CLIENT_ID.fullmatch(client_id):
-        msg = "a client id must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
-        raise InvalidOptionError(msg)
-    return client_id
-
-
-def encode_client_settings(settings: ClientSettings) -> dict[str, str]:
-    """Write a node config."""
-    return {
-        "client-id": settings.client_id,
-        "bundle": settings.bundle,
-        "home": settings.home,
-    }
-
-
-def decode_client_settings(config: Mapping[str, object]) -> ClientSettings:
-    """Read a node config; raise `InvalidOptionError` where it does not fit."""
-    values = [config.get(key) for key in ("client-id", "bundle", "home")]
-    client_id, bundle, home = (value if isinstance(value, str) else "" for value in values)
-    if not (client_id and bundle and home):
-        msg = "the node config must name client-id, bundle and home, each a non-empty string"
-        raise InvalidOptionError(msg)
-    return ClientSettings(client_id=client_id, bundle=bundle, home=home)
 
 
 def encode_instruction(instruction: Instruction) -> RecordDict:
@@ -168,13 +123,15 @@ def encode_client(client_id: str) -> RecordDict:
 def decode_client(content: RecordDict) -> str:
     """Read who a node's user is; raise `BadUpdateError` where it is malformed."""
     client_id = _value(_record(content, CLIENT, ConfigRecord), "client-id", str)
-    if not _CLIENT_ID.fullmatch(client_id):
-        _malformed("its client id is not valid")
-    return client_id
+    try:
+        return check_client_id(client_id)
+    except InvalidOptionError as error:
+        msg = "malformed record: its client id is not valid"
+        raise BadUpdateError(msg) from error
 
 
 def _encode_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> ArrayRecord:
-    arrays = {name: Array(np.ascontiguousarray(tensors[name])) for name in sorted(tensors)}
+    arrays = {name: Array(np.asarray(tensors[name], order="C")) for name in sorted(tensors)}
     return ArrayRecord(arrays)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk.engine import Engine
+from edge_sdk import Engine
 from edge_sdk.errors import CapacityError, InvalidOptionError
 from edge_sdk.manifest import MODEL_CARD_NAME
 from export.bundle_writer import write_bundle
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_sdk.bundle import Bundle
+    from edge_sdk import Bundle
     from edge_sdk.manifest import BundleDraft
     from federated.round_core import RoundOptions, RoundReport
 

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from edge_sdk.bundle import open_bundle
-from edge_sdk.engine import Engine
+from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
 from federated import messages
 from federated.errors import NotEnoughClientsError

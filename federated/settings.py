@@ -1,8 +1,9 @@
-"""A Flower run's settings: the run config of `server_app`, read and written here only."""
+"""A Flower run's settings: run config and node config, read and written here only."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,26 @@ _KINDS: dict[str, type[str | int | float]] = {
     "float": float,
     "int | None": int,
 }
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClientSettings:
+    """A SuperNode's own settings (its node config); they stay on the node.
+
+    Attributes:
+        client_id: Stable id of the node's user, `[A-Za-z0-9._-]`, at most 128 characters.
+        bundle: The bundle's folder.
+        home: The user's `Personalizer` home.
+    """
+
+    client_id: str
+    bundle: str
+    home: str
+
+    def __post_init__(self) -> None:
+        check_client_id(self.client_id)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +78,33 @@ class ServerSettings:
             if not (math.isfinite(value) and value > 0):
                 msg = f"{name} must be finite and > 0, got {value}"
                 raise InvalidOptionError(msg)
+
+
+def check_client_id(client_id: str) -> str:
+    """Return `client_id` if it is a valid one, else raise `InvalidOptionError`."""
+    if not _CLIENT_ID.fullmatch(client_id):
+        msg = "a client id must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
+        raise InvalidOptionError(msg)
+    return client_id
+
+
+def encode_client_settings(settings: ClientSettings) -> dict[str, str]:
+    """Write a node config."""
+    return {
+        "client-id": settings.client_id,
+        "bundle": settings.bundle,
+        "home": settings.home,
+    }
+
+
+def decode_client_settings(config: Mapping[str, object]) -> ClientSettings:
+    """Read a node config; raise `InvalidOptionError` where it does not fit."""
+    values = [config.get(key) for key in ("client-id", "bundle", "home")]
+    client_id, bundle, home = (value if isinstance(value, str) else "" for value in values)
+    if not (client_id and bundle and home):
+        msg = "the node config must name client-id, bundle and home, each a non-empty string"
+        raise InvalidOptionError(msg)
+    return ClientSettings(client_id=client_id, bundle=bundle, home=home)
 
 
 def encode_run_config(settings: ServerSettings, options: RoundOptions) -> dict[str, Scalar]:

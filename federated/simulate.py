@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_sdk._core import State
-    from edge_sdk.engine import Engine
+    from edge_sdk import Engine, State
     from export.tasks.base import ImagePool
     from federated.round_core import RoundOptions, RoundReport, RoundTask
 

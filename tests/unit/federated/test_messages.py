@@ -8,7 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
-from edge_sdk.errors import BadUpdateError, InvalidOptionError
+from edge_sdk.errors import BadUpdateError
 from edge_sdk.update import ModelUpdate
 from federated import messages
 
@@ -95,8 +95,6 @@ def test_a_client_says_who_it_is() -> None:
 def test_a_client_id_that_is_no_name_is_refused(client_id: str) -> None:
     with pytest.raises(BadUpdateError, match="client id is not valid"):
         messages.decode_client(messages.encode_client(client_id))
-    with pytest.raises(InvalidOptionError, match="client"):
-        messages.decode_client_settings({"client-id": client_id, "bundle": "b", "home": "h"})
 
 
 def npy(header: str, data: bytes, version: bytes = b"\x01\x00") -> bytes:
@@ -180,10 +178,3 @@ def test_a_malformed_instruction_is_refused(key: str, value: bool | float | str 
     content[messages.TASK][key] = value  # type: ignore[index,assignment]
     with pytest.raises(BadUpdateError, match="malformed record"):
         messages.decode_instruction(content)
-
-
-def test_client_settings_survive_a_node_config() -> None:
-    settings = messages.ClientSettings(client_id="u-1", bundle="/b", home="/h")
-    assert messages.decode_client_settings(messages.encode_client_settings(settings)) == settings
-    with pytest.raises(InvalidOptionError, match="client-id, bundle and home"):
-        messages.decode_client_settings({"client-id": "u", "bundle": "/b", "partition-id": 0})

@@ -4,7 +4,14 @@ import pytest
 
 from edge_sdk.errors import InvalidOptionError
 from federated.round_core import RoundOptions
-from federated.settings import ServerSettings, decode_run_config, encode_run_config
+from federated.settings import (
+    ClientSettings,
+    ServerSettings,
+    decode_client_settings,
+    decode_run_config,
+    encode_client_settings,
+    encode_run_config,
+)
 
 SETTINGS = ServerSettings(
     bundle="/b", out="/o", report="/r", min_clients=3, join_deadline_s=7.5, min_replies=2
@@ -46,3 +53,16 @@ def test_a_wrong_value_is_refused_by_name(key: str, value: object) -> None:
     config = {**encode_run_config(SETTINGS, OPTIONS), key: value}
     with pytest.raises(InvalidOptionError, match=key.replace("-", ".")):
         decode_run_config(config)
+
+
+def test_client_settings_survive_a_node_config() -> None:
+    settings = ClientSettings(client_id="u-1", bundle="/b", home="/h")
+    assert decode_client_settings(encode_client_settings(settings)) == settings
+    with pytest.raises(InvalidOptionError, match="client-id, bundle and home"):
+        decode_client_settings({"client-id": "u", "bundle": "/b", "partition-id": 0})
+
+
+@pytest.mark.parametrize("client_id", ["", "a b", "../up", "x" * 129, "a\n"])
+def test_a_client_id_that_is_no_name_is_refused(client_id: str) -> None:
+    with pytest.raises(InvalidOptionError, match="client"):
+        decode_client_settings({"client-id": client_id, "bundle": "b", "home": "h"})
