@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+_DAMAGE = (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError)
+"""What `torch.load` raises on files that are not whole."""
+
 
 class CheckpointError(EdgeError, ValueError):
     """A checkpoint is damaged, not one this version can read, or belongs to another run."""
@@ -85,11 +88,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         FileNotFoundError: There is no such file.
         CheckpointError: It is damaged or of another format.
     """
-    try:
-        content = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        msg = f"{path} is damaged or not a checkpoint"
-        raise CheckpointError(msg) from error
+    with path.open("rb") as file:
+        try:
+            content = torch.load(file, weights_only=True)
+        except _DAMAGE as error:
+            msg = f"{path} is damaged or not a checkpoint"
+            raise CheckpointError(msg) from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         msg = f"{path} is not a checkpoint of format {FORMAT}"
         raise CheckpointError(msg)

@@ -19,7 +19,7 @@ def episode_loss(
 ) -> tuple[Tensor, Tensor]:
     """Adapt to each support set, score each query set, average.
 
-    Every image is embedded once, in one call that mixes the episodes; adapting is mapped over them.
+    Every image is embedded once, in a call that mixes the episodes; adapting is mapped over them.
 
     Args:
         learner: In train or eval mode.
@@ -27,8 +27,8 @@ def episode_loss(
         images: `[num_images, *input_shape]` to use in place of those of `batch`.
 
     Returns:
-        Mean cross-entropy on the query sets in nats, `[]`, differentiable in the meta-parameters, and
-        mean accuracy, `[]`, without a gradient.
+        Mean cross-entropy on the query sets in nats, `[]`, differentiable in the
+        meta-parameters, and mean accuracy, `[]`, without a gradient.
     """
     logits = episode_logits(learner, batch, images)
     labels = torch.from_numpy(batch.query_y)

@@ -71,6 +71,7 @@ class LineProgress:
         self._smooth = _Smooth()
 
     def __call__(self, event: TrainEvent) -> None:
+        """Write a line if one is due."""
         text = self._smooth.text(event)
         if event.fraction < self._next:
             return

@@ -1,4 +1,4 @@
-"""Simulated writers of the real digits: each owns some images and distorts them all in one style."""
+"""Simulated writers of the real digits: each owns some images and has one style for them all."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class DigitWriterOptions:
     Attributes:
         writers: Number of users.
         images_per_digit: Images that a writer has of each digit.
-        strength: Spread of the styles: 0 leaves the real images as they are, 1 is a lively class.
-        reuse: Whether two writers may own the same real image (each in his own style) when there are
+        strength: Spread of the styles, 0..2; 0 leaves the real images as they are.
+        reuse: Whether two writers may own one real image (each in his own style) when there are
             not enough for all. One writer never owns an image twice.
     """
 

@@ -194,8 +194,8 @@ def _smoothing(width: int) -> NDArray[np.float32]:
     place = np.arange(POINTS)
     reach = np.minimum(width, np.minimum(place, POINTS - 1 - place))[:, None] + 1
     matrix = np.maximum(0, reach - np.abs(place[:, None] - place))
-    matrix = matrix / matrix.sum(axis=1, keepdims=True)
-    return matrix.astype(np.float32)
+    average: NDArray[np.float64] = matrix / matrix.sum(axis=1, keepdims=True)
+    return average.astype(np.float32)
 
 
 _SMOOTH = _smoothing(8)

@@ -123,7 +123,8 @@ def _read(data: Path | None) -> dict[str, NDArray[np.generic]]:
         msg = f"{path} does not exist; {_HOW_TO_GET}"
         raise DataNotFoundError(msg)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # np.load leaves a file that it opened itself open when it fails
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             content = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         msg = f"{path} is damaged or not an .npz archive; {_HOW_TO_GET}"

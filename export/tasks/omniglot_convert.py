@@ -1,4 +1,4 @@
-"""Makes `omniglot/omniglot28.npz` from the two archives that github.com/brendenlake/omniglot offers.
+"""Makes `omniglot/omniglot28.npz` from the two archives of github.com/brendenlake/omniglot.
 
 Run `python -m export.tasks.omniglot_convert FOLDER DATA`, where FOLDER holds
 `images_background.zip` and `images_evaluation.zip`. Needs Pillow, which matplotlib brings.
