@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_sdk import Personalizer
 from tests.arch.import_graph import ROOT
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def test_the_first_lines_of_code_do_the_whole_loop(
     exec(compile(FIRST_PYTHON, "README.md", "exec"), names)  # noqa: S102  (our own README)
     assert len(names["who"].labels) == 2
     assert set(names["who"].names) == {"Ann", "Bob"}
-    assert names["personal"].labels == ("Bob",)
+    with Personalizer("bundle", home="user-data") as again:
+        assert again.labels == ("Bob",)
     assert str(names["who"].labels) in capsys.readouterr().out
 
 
