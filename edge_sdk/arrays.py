@@ -87,18 +87,14 @@ def as_weights(weights: object, *, num_rows: int, name: str) -> Float32Array:
     return np.ascontiguousarray(array)
 
 
-def as_tensor(x: object, *, shape: tuple[int, ...], name: str) -> Float32Array:
-    """Check a finite float32 array of exactly `shape`.
+def as_finite(x: object, *, name: str) -> Float32Array:
+    """Check a finite float32 array of any shape; a NumPy float32 scalar is one of shape `[]`.
 
     Raises:
         DtypeMismatchError: Not a float32 NumPy array.
-        ShapeMismatchError: Another shape.
         NonFiniteError: It holds NaN or infinity.
     """
-    array = _as_array(x, np.float32, name)
-    if array.shape != shape:
-        msg = f"{name} must have shape {list(shape)}, got {list(array.shape)}"
-        raise ShapeMismatchError(msg)
+    array = _as_array(np.asarray(x) if isinstance(x, np.generic) else x, np.float32, name)
     if not np.isfinite(array).all():
         msg = f"{name} holds NaN or infinity"
         raise NonFiniteError(msg)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk.arrays import Float32Array, as_tensor
+from edge_sdk.arrays import Float32Array, as_finite
 from edge_sdk.errors import BadStateError, BadUpdateError, NonFiniteError
 from edge_sdk.options import check_clipping_norm
 
@@ -63,10 +63,7 @@ def clip_to_norm(
         NonFiniteError: A tensor holds NaN or infinity.
     """
     bound = check_clipping_norm(clipping_norm)
-    checked = {
-        name: as_tensor(values, shape=np.shape(values), name=f"delta[{name!r}]")
-        for name, values in delta.items()
-    }
+    checked = {name: as_finite(values, name=f"delta[{name!r}]") for name, values in delta.items()}
     norm = joint_norm(checked)
     if norm <= bound:
         return {name: values.copy() for name, values in checked.items()}

@@ -1,0 +1,322 @@
+"""Personalizer and its files: new bundles, damage, full disks, other processes and threads."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edge_sdk import Engine, Personalizer, errors, open_bundle
+from edge_sdk.store import FILE_NAME, Store
+from tests.support import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def shots(seed: int, n: int = 3) -> Any:
+    return tiny.class_examples(np.random.default_rng(seed), n, seed=seed)
+
+
+@pytest.fixture
+def home(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A store that was taught two labels, adapted, and taught a third."""
+    with Personalizer(tiny_bundle, home=tmp_path / "home") as personal:
+        personal.teach("anna", shots(1))
+        personal.teach("ben", shots(2))
+        personal.adapt()
+        personal.teach("cleo", shots(3))
+    return tmp_path / "home"
+
+
+def run_sql(home: Path, statement: str, *values: object) -> None:
+    db = sqlite3.connect(home / FILE_NAME)
+    with db:
+        assert db.execute(statement, values).rowcount != 0
+    db.close()
+
+
+def all_bytes(home: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(home.iterdir()))
+
+
+def test_only_the_user_can_read_the_files(tiny_bundle: Path, home: Path) -> None:
+    with Personalizer(tiny_bundle, home=home):
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in (home, *home.iterdir())}
+    assert modes == {0o700, 0o600}
+
+
+def test_forgotten_bytes_leave_the_files(tiny_bundle: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Personalizer(tiny_bundle, home=home) as personal:
+        personal.teach("kept", shots(1))
+        personal.teach("forgotten-label", shots(2, 40))
+        personal.adapt()
+        features, slots = personal.support()
+        secrets = [b"forgotten-label", personal.state["prototypes"][1].tobytes()]
+        secrets += [row.tobytes() for row in features[slots == 1]]
+        assert all(secret in all_bytes(home) for secret in secrets)  # the control
+        personal.forget("forgotten-label")
+        data = all_bytes(home)
+        assert not [secret for secret in secrets if secret in data]
+        assert features[0].tobytes() in data
+
+
+def test_another_reader_delays_scrubbing_and_it_is_said(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setattr("edge_sdk.personalizer.Store", lambda path: Store(path, busy_timeout_ms=50))
+    with Personalizer(tiny_bundle, home=home) as personal:
+        personal.teach("kept", shots(1))
+        personal.teach("forgotten-label", shots(2))
+        personal.adapt()
+        reader = sqlite3.connect(home / FILE_NAME, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM examples").fetchone()
+        with pytest.raises(errors.StoreError, match="the label is forgotten"):
+            personal.forget("forgotten-label")
+        assert personal.labels == ("kept",)
+        reader.close()
+        personal.teach("kept", shots(1))
+        assert b"forgotten-label" not in all_bytes(home)
+
+
+def test_opening_scrubs_what_a_crash_left(tiny_bundle: Path, home: Path) -> None:
+    store = Store(home)
+    with store.transaction():
+        store.delete_label("cleo")
+    assert b"cleo" in all_bytes(home)
+    with Personalizer(tiny_bundle, home=home):
+        assert b"cleo" not in all_bytes(home)
+    store.close()
+
+
+def test_a_new_bundle_with_the_same_embed_keeps_the_examples(
+    tiny_bundle: Path, tiny_labelled_bundle: Path, home: Path, tmp_path: Path
+) -> None:
+    init = open_bundle(tiny_labelled_bundle).files["init.onnx"]
+    newer = tiny.rewrite(tiny_bundle, tmp_path / "v2", graphs={"init.onnx": init}, version=2)
+    with Personalizer(tiny_bundle, home=home) as personal:
+        old = personal.state
+    with Personalizer(newer, home=home) as personal:
+        features, slots = personal.support()
+        assert [example.id for example in personal.examples] == list(range(1, 10))
+        assert personal.state != old
+        # cleo came after the last adapt: the first six examples are what it saw
+        assert personal.state == Engine(newer).adapt(features[:6], slots[:6]).state
+    with Personalizer(tiny_bundle, home=home) as personal:
+        assert personal.state == old
+
+
+def test_fewer_slots_than_labels_is_refused_and_nothing_is_lost(
+    tiny_bundle: Path, tiny_labelled_bundle: Path, home: Path
+) -> None:
+    with pytest.raises(errors.CapacityError):  # two fixed labels and three taught, four slots
+        Personalizer(tiny_labelled_bundle, home=home)
+    with Personalizer(tiny_bundle, home=home) as personal:
+        assert personal.labels == ("anna", "ben", "cleo")
+
+
+def test_another_embed_is_refused_and_nothing_is_lost(
+    tiny_bundle: Path, tiny_gradient_bundle: Path, home: Path
+) -> None:
+    with pytest.raises(errors.BadStateError, match="teach again"):
+        Personalizer(tiny_gradient_bundle, home=home)
+    with Personalizer(tiny_bundle, home=home) as personal:
+        assert len(personal.examples) == 9
+
+
+def test_an_empty_store_takes_any_bundle_and_the_old_one_notices(
+    tiny_bundle: Path, tiny_gradient_bundle: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    with (
+        Personalizer(tiny_bundle, home=home) as first,
+        Personalizer(tiny_gradient_bundle, home=home) as second,
+    ):
+        second.teach("anna", shots(1))
+        with pytest.raises(errors.BadStateError):
+            first.teach("ben", shots(2))
+        with pytest.raises(errors.BadStateError):
+            first.support()
+        assert {example.label for example in second.examples} == {"anna"}
+
+
+def test_without_embed_the_input_and_the_learner_are_the_identity(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    spec = replace(open_bundle(tiny_bundle).manifest.input, shape=(8,))
+    no_embed = {"embed.onnx": None}
+    one = tiny.rewrite(tiny_bundle, tmp_path / "one", graphs=no_embed, input=spec)
+    two = tiny.rewrite(tiny_bundle, tmp_path / "two", graphs=no_embed, input=spec, version=2)
+    other = tiny.rewrite(tiny_bundle, tmp_path / "o", graphs=no_embed, input=spec, learner="other")
+    x = np.ones((2, 8), np.float32)
+    with Personalizer(one, home=tmp_path / "home") as personal:
+        personal.teach("anna", x)
+    with Personalizer(two, home=tmp_path / "home") as personal:
+        np.testing.assert_array_equal(personal.support()[0], x)
+    with pytest.raises(errors.BadStateError):
+        Personalizer(other, home=tmp_path / "home")
+
+
+@pytest.mark.parametrize("column", ["data", "sha256", "names", "bundle_digest", "examples_digest"])
+def test_a_damaged_state_is_computed_again(tiny_bundle: Path, home: Path, column: str) -> None:
+    with Personalizer(tiny_bundle, home=home) as personal:
+        want = personal.state
+    run_sql(home, f"UPDATE state SET {column} = substr({column}, 2)")  # noqa: S608
+    with Personalizer(tiny_bundle, home=home) as personal:
+        assert personal.state == want
+        assert personal.predict(shots(2, 1)).labels == ("ben",)
+    store = Store(home)
+    with store.snapshot():
+        stored = store.state()
+    store.close()
+    assert stored is not None
+    assert stored.data == want.to_bytes()
+
+
+@pytest.mark.parametrize(
+    "damage", ["features = zeroblob(32)", "features = x'00'", "label = 'dora'", "sha256 = x'00'",
+               "label = CAST(x'ff61' AS TEXT)"],
+)  # fmt: skip
+def test_a_damaged_example_is_named_and_never_dropped_silently(
+    tiny_bundle: Path, home: Path, damage: str
+) -> None:
+    run_sql(home, f"UPDATE examples SET {damage} WHERE id = 5")  # noqa: S608
+    run_sql(home, "UPDATE state SET sha256 = x'00'")
+    with pytest.raises(errors.StoreError, match="example 5 is damaged") as caught:
+        Personalizer(tiny_bundle, home=home)
+    assert "ben" not in str(caught.value)
+    with Personalizer(tiny_bundle, home=home, drop_damaged=True) as personal:
+        assert personal.dropped == (5,)
+        assert [example.id for example in personal.examples] == [1, 2, 3, 4, 6, 7, 8, 9]
+        features, slots = personal.support()
+        assert personal.state == Engine(tiny_bundle).adapt(features[:5], slots[:5]).state
+    with Personalizer(tiny_bundle, home=home) as personal:
+        assert personal.dropped == ()
+
+
+def test_a_damaged_example_stops_adapt_and_forget_but_not_its_own_forgetting(
+    tiny_bundle: Path, home: Path
+) -> None:
+    with Personalizer(tiny_bundle, home=home) as personal:
+        run_sql(home, "UPDATE examples SET features = zeroblob(32) WHERE id = 5")
+        before = personal.state
+        for call in (personal.adapt, lambda: personal.forget("anna"), personal.support):
+            with pytest.raises(errors.StoreError, match="example 5 is damaged"):
+                call()
+            assert personal.state == before
+            assert len(personal.examples) == 9
+        personal.forget("ben")
+        assert personal.labels == ("anna", "cleo")
+
+
+def test_a_full_disk_changes_nothing(tiny_bundle: Path, home: Path) -> None:
+    with Personalizer(tiny_bundle, home=home) as personal:
+        before = personal.examples, personal.state
+        db = personal._store._open_db()
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(errors.StoreError, match="full"):
+            personal.teach("ben", shots(2, 500))
+        assert (personal.examples, personal.state) == before
+        db.execute("PRAGMA max_page_count = 100000")
+        personal.teach("ben", shots(2, 500))
+
+
+def test_an_interrupt_changes_nothing(
+    tiny_bundle: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Personalizer(tiny_bundle, home=home) as personal:
+        before = personal.examples, personal.state
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "set_state", interrupt)
+            for call in (personal.adapt, lambda: personal.forget("anna")):
+                with pytest.raises(KeyboardInterrupt):
+                    call()
+        assert (personal.examples, personal.state) == before
+
+
+def test_a_file_that_is_no_store_is_left_alone(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"someone else's file" * 100)
+    with pytest.raises(errors.StoreError):
+        Personalizer(tiny_bundle, home=tmp_path)
+    assert (tmp_path / FILE_NAME).read_bytes() == b"someone else's file" * 100
+
+
+def test_another_application_s_database_is_left_alone(tiny_bundle: Path, tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / FILE_NAME)
+    db.execute("CREATE TABLE notes (text TEXT)")
+    db.close()
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with pytest.raises(errors.StoreError, match="not a personal store"):
+        Personalizer(tiny_bundle, home=tmp_path)
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+def test_a_newer_schema_is_refused(tiny_bundle: Path, home: Path) -> None:
+    db = sqlite3.connect(home / FILE_NAME)
+    db.execute("PRAGMA user_version = 2")
+    db.close()
+    with pytest.raises(errors.StoreError, match="schema version 2"):
+        Personalizer(tiny_bundle, home=home)
+
+
+def test_a_home_that_is_a_file_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(errors.StoreError, match="home folder"):
+        Personalizer(tiny_bundle, home=tmp_path / "file")
+
+
+def test_one_home_sees_what_another_process_does(tiny_bundle: Path, home: Path) -> None:
+    with (
+        Personalizer(tiny_bundle, home=home) as first,
+        Personalizer(tiny_bundle, home=home) as second,
+    ):
+        second.adapt()
+        assert first.state == second.state
+        assert first.predict(shots(3, 1)).labels == ("cleo",)
+        second.forget("cleo")
+        assert first.predict(shots(3, 1)).names == ("anna", "ben")
+        assert first.labels == ("anna", "ben")
+
+
+def test_a_writer_that_holds_on_is_a_clear_error(
+    tiny_bundle: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_sdk.personalizer.Store", lambda path: Store(path, busy_timeout_ms=50))
+    with Personalizer(tiny_bundle, home=home) as personal:
+        other = sqlite3.connect(home / FILE_NAME, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        before = personal.examples
+        with pytest.raises(errors.StoreError, match="locked"):
+            personal.teach("ben", shots(2))
+        other.close()
+        assert personal.examples == before
+        personal.teach("ben", shots(2))
+
+
+def test_threads_share_one(tiny_bundle: Path, tmp_path: Path) -> None:
+    with Personalizer(tiny_bundle, home=tmp_path / "home") as personal:
+        personal.teach("label-1", shots(1))
+        personal.adapt()
+
+        def work(seed: int) -> None:
+            personal.teach(f"label-{seed % 3}", shots(seed % 3))
+            personal.adapt()
+            assert personal.predict(shots(1, 2)).labels == ("label-1",) * 2
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(24)))
+        features, slots = personal.support()
+        assert len(features) == 75
+        assert personal.state == Engine(tiny_bundle).adapt(features, slots).state
