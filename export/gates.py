@@ -117,7 +117,9 @@ def gate_inputs(
     flat = np.broadcast_to(rng.random((n, *([1] * len(input_shape)))), noise.shape)
     tied = np.zeros_like(noise)
     half = input_shape[-1] // 2
-    tied[..., : half - 1] = (rng.random((n, *input_shape))[..., : half - 1] < 0.5).astype(np.float32)
+    tied[..., : half - 1] = (rng.random((n, *input_shape))[..., : half - 1] < 0.5).astype(
+        np.float32
+    )
     inputs = [("noise", noise), ("blank", blank), ("flat", flat), ("tied", tied)]
     return [(name, np.ascontiguousarray(x, np.float32)) for name, x in inputs]
 

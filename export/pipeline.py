@@ -1,0 +1,216 @@
+"""From a trained learner to a bundle: export, quantize, pass the gates, write. Nothing is written that fails."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from edge_sdk import Engine, open_bundle
+from edge_sdk.manifest import BundleDraft, FeaturesSpec, InputSpec, Json, TensorSpec
+from export.bundle_writer import write_bundle
+from export.errors import GateError
+from export.evaluate import EvaluateOptions, Evaluation, evaluate
+from export.gates import GateOptions, ParityReport, check_parity
+from export.init_graph import InitEncoding, init_graph
+from export.intervals import Mean, mean_interval
+from export.model_card import model_card
+from export.quantize import Target, quantize_embed
+from export.tasks.base import TRAIN, VALIDATION
+from export.to_onnx import export_graphs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from export.learners.base import Learner
+    from export.tasks.base import TaskSource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportOptions:
+    """How a learner becomes a bundle.
+
+    Attributes:
+        name: The bundle's name.
+        version: Its version, at least 1.
+        target: Processor family whose int8 kernels the frozen graph is quantized for.
+        init_encoding: Bits of the starting state; None: 16 where nothing is frozen (the state is then
+            the whole network), else 32.
+        calibration_images: Training images that set the activation ranges.
+        gate: Limits of the parity gate.
+        accuracy: Episodes of the validation split on which quantization is judged.
+        max_drop: Largest mean loss of query accuracy (0..1) that quantization may cost on them.
+        seed: Of the calibration draw.
+    """
+
+    name: str
+    version: int = 1
+    target: Target = "arm64"
+    init_encoding: InitEncoding | None = None
+    calibration_images: int = 500
+    gate: GateOptions = field(default_factory=GateOptions)
+    accuracy: EvaluateOptions = field(
+        default_factory=lambda: EvaluateOptions(episodes=300, queries=5)
+    )
+    max_drop: float = 0.005
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportReport:
+    """What was written, and the evidence.
+
+    Attributes:
+        path: The bundle's folder.
+        digest: The bundle's digest.
+        size_bytes: All of its files.
+        parity: Errors against float64 PyTorch.
+        fp32: Validation accuracy of the unquantized bundle.
+        shipped: Validation accuracy of the bundle as written, on the same episodes.
+        drop: Their paired difference (fp32 - shipped).
+    """
+
+    path: Path
+    digest: str
+    size_bytes: int
+    parity: ParityReport
+    fp32: Mean
+    shipped: Mean
+    drop: Mean
+
+
+def export_bundle(
+    learner: Learner,
+    source: TaskSource,
+    out: Path,
+    options: ExportOptions,
+    *,
+    provenance: Mapping[str, Json] | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Export, quantize and write `learner`, if it passes the gates.
+
+    Args:
+        learner: Trained; left as it was.
+        source: What it was trained on: calibration takes its training images, the accuracy gate
+            episodes of its validation split. Test images are never touched.
+        out: The bundle's folder.
+        options: How.
+        provenance: Further JSON values for the manifest, such as the training seed.
+        overwrite: Replace a bundle that is at `out`.
+
+    Raises:
+        GateError: The device would compute something else, or quantization costs too much.
+        InvalidOptionError: `out` exists, or an option is not allowed.
+
+    On any error `out` is what it was before.
+    """
+    o = options
+    state = {k: v.detach().numpy() for k, v in learner.init(learner.options.ways).items()}
+    graphs = export_graphs(learner)
+    draft = _draft(learner, source, o, provenance or {})
+    encoding: InitEncoding = o.init_encoding or ("float32" if learner.has_embed else "float16")
+    exact = {**graphs, "init.onnx": init_graph(state, "float32")}
+    shipped = {**graphs, "init.onnx": init_graph(state, encoding)}
+    embed = "none"
+    if learner.has_embed:
+        x = _calibration_images(source, o)
+        shipped["embed.onnx"] = quantize_embed(graphs["embed.onnx"], x, target=o.target)
+        embed = "int8"
+    draft = replace(draft, quantization={"embed": embed, "init": encoding, "target": o.target})
+    with tempfile.TemporaryDirectory() as folder:
+        exact_engine = _candidate(Path(folder) / "exact", draft, exact)
+        engine = _candidate(Path(folder) / "shipped", draft, shipped)
+        parity = check_parity(learner, engine, o.gate)
+        pool = source.pool(VALIDATION)
+        fp32 = evaluate(exact_engine, pool, o.accuracy)
+        quantized = evaluate(engine, pool, o.accuracy)
+    drop = _check_drop(fp32, quantized, o.max_drop)
+    draft = replace(
+        draft,
+        quality={
+            "validation_accuracy": quantized.accuracy.mean,
+            "validation_accuracy_fp32": fp32.accuracy.mean,
+            "validation_episodes": float(o.accuracy.episodes),
+            "validation_shots": float(o.accuracy.shots),
+            "validation_ways": float(o.accuracy.ways),
+            "parity_update_error": parity.update_error,
+            "parity_several_steps_error": parity.several_error,
+            "parity_logit_error": parity.logit_error,
+        },
+    )
+    digest = write_bundle(
+        out,
+        manifest_fields=draft,
+        graphs=shipped,
+        model_card=model_card(draft),
+        overwrite=overwrite,
+    )
+    size_bytes = sum(file.stat().st_size for file in out.iterdir())
+    return ExportReport(
+        path=out,
+        digest=digest,
+        size_bytes=size_bytes,
+        parity=parity,
+        fp32=fp32.accuracy,
+        shipped=quantized.accuracy,
+        drop=drop,
+    )
+
+
+def _draft(
+    learner: Learner, source: TaskSource, options: ExportOptions, provenance: Mapping[str, Json]
+) -> BundleDraft:
+    shape = learner.options.input_shape
+    with torch.no_grad():
+        features = learner.eval().embed(torch.zeros(1, *shape)).shape[1:]
+        state = learner.init(learner.options.ways)
+    return BundleDraft(
+        name=options.name,
+        version=options.version,
+        parent=None,
+        learner=learner.name,
+        adaptation=learner.adaptation,
+        steps=learner.steps,
+        ways=learner.options.ways,
+        labels=(),
+        input=InputSpec(shape=shape, description="one grey image; ink 1, paper 0"),
+        features=FeaturesSpec(shape=tuple(features)),
+        state=tuple(
+            TensorSpec(name=k, shape=tuple(v.shape), role=learner.roles.get(k, "shared"))
+            for k, v in state.items()
+        ),
+        provenance={
+            "code_version": version("edge-sdk"),
+            "tasks": {source.name: source.digest()},
+            **provenance,
+        },
+    )
+
+
+def _candidate(path: Path, draft: BundleDraft, graphs: Mapping[str, bytes]) -> Engine:
+    write_bundle(path, manifest_fields=draft, graphs=graphs, model_card="A candidate.\n")
+    return Engine(open_bundle(path))
+
+
+def _calibration_images(source: TaskSource, options: ExportOptions) -> np.ndarray:
+    images = source.pool(TRAIN).images
+    rng = np.random.default_rng(options.seed)
+    rows = rng.choice(len(images), min(options.calibration_images, len(images)), replace=False)
+    return images[np.sort(rows)][:, None].astype(np.float32) / np.float32(255)
+
+
+def _check_drop(fp32: Evaluation, shipped: Evaluation, max_drop: float) -> Mean:
+    drop = mean_interval(fp32.accuracies - shipped.accuracies)
+    if not drop.mean <= max_drop:
+        msg = (
+            f"quantization costs {100 * drop.mean:.2f} points of query accuracy, allowed "
+            f"{100 * max_drop:.2f}; nothing was written. Try another target, or more bits in init"
+        )
+        raise GateError(msg)
+    return drop
