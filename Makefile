@@ -60,9 +60,11 @@ test: $(VENV)/.core
 
 test-cpp: $(VENV)/.core
 	@echo 'C++ tests:'
-	@PATH="$(abspath $(BIN)):$$PATH" cmake -S . -B $(CPP_BUILD) -G Ninja --log-level=WARNING >/dev/null
+	@PATH="$(abspath $(BIN)):$$PATH" cmake -S . -B $(CPP_BUILD) -G Ninja --log-level=WARNING \
+	  $(if $(CI),-DEDGE_WERROR=ON) >/dev/null
 	@$(BIN)/cmake --build $(CPP_BUILD) -- --quiet
-	@$(BIN)/ctest --test-dir $(CPP_BUILD) --output-on-failure --no-tests=error | tail -n +3
+	@$(BIN)/ctest --test-dir $(CPP_BUILD) --output-on-failure --no-tests=error \
+	  | grep -vE '^ +Start |^Test project|^Internal ctest'
 
 test-python: $(VENV)/.core
 	@echo 'Python tests:'
