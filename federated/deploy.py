@@ -44,7 +44,7 @@ _FLOWER_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 _POLL_S = 0.2
-_STATUS_EVERY_S = 5.0
+_FIRST_STATUS_S, _LAST_STATUS_S = 5.0, 40.0
 _COMMAND_S = 60.0
 _START_S = 60.0
 
@@ -54,7 +54,7 @@ name = "edge-sdk-rounds"
 version = "1.0.0"
 description = "Federated rounds on an Edge SDK bundle"
 license = { file = "LICENSE" }
-dependencies = ["flwr==1.41.0"]
+dependencies = ["flwr>=1.41.0,<1.42"]
 
 [tool.flwr.app]
 publisher = "edge-sdk"
@@ -197,9 +197,10 @@ def _run(
         flwr = str(programs / "flwr")
         submit = [flwr, "run", str(app), _CONNECTION, "--format", "json"]
         run_id = _ask_flower(processes, "flwr-run", submit)["run-id"]
-        _wait_for_run(processes, flwr, str(run_id), deploy.run_deadline_s)
-        report: dict[str, Any] = json.loads(Path(settings.report).read_text("utf-8"))
-        return report
+        report = Path(settings.report)
+        _wait_for_run(processes, flwr, str(run_id), report, deploy.run_deadline_s)
+        answer: dict[str, Any] = json.loads(report.read_text("utf-8"))
+        return answer
 
 
 def _clients(bundle: Path, homes: Sequence[Path]) -> list[ClientSettings]:
@@ -230,22 +231,33 @@ def _wait_for_port(processes: ProcessSet, port: int) -> None:
             return
 
 
-def _wait_for_run(processes: ProcessSet, flwr: str, run_id: str, deadline_s: float) -> None:
-    """Return when the run is finished; raise `DeploymentError` if it failed or takes too long."""
-    deadline = time.monotonic() + deadline_s
+def _wait_for_run(
+    processes: ProcessSet, flwr: str, run_id: str, report: Path, deadline_s: float
+) -> None:
+    """Return when the run is finished; raise `DeploymentError` if it failed or takes too long.
+
+    Asking Flower costs a second of CPU, so it is asked when the report is there, and now and then.
+    """
     command = [flwr, "list", _CONNECTION, "--run-id", run_id, "--format", "json"]
+    started = time.monotonic()
+    pause_s = _FIRST_STATUS_S
+    ask_at = started + pause_s
     while True:
         processes.check_running()
-        run = _ask_flower(processes, "flwr-list", command)["runs"][0]
-        if run["status"] == "finished:completed":
-            return
-        if run["status"].startswith("finished"):
-            msg = f"the run failed ({run['status-details']}); {processes.log_tail('superlink', 40)}"
-            raise DeploymentError(msg)
-        if time.monotonic() > deadline:
+        if report.exists() or time.monotonic() >= ask_at:
+            run = _ask_flower(processes, "flwr-list", command)["runs"][0]
+            if run["status"] == "finished:completed":
+                return
+            if run["status"].startswith("finished"):
+                tail = processes.log_tail("superlink", 40)
+                msg = f"the run failed ({run['status-details']}); {tail}"
+                raise DeploymentError(msg)
+            pause_s = min(2 * pause_s, _LAST_STATUS_S)
+            ask_at = time.monotonic() + pause_s
+        if time.monotonic() - started > deadline_s:
             msg = f"the run did not end in {deadline_s:g} s; {processes.log_tail('superlink')}"
             raise DeploymentError(msg)
-        time.sleep(_STATUS_EVERY_S)
+        time.sleep(_POLL_S)
 
 
 def _ask_flower(processes: ProcessSet, name: str, command: Sequence[str]) -> dict[str, Any]:

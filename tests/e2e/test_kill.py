@@ -1,0 +1,42 @@
+"""Killed at any moment of teach, adapt or forget, a store holds the old or the new version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.support.killing import Killer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NUM_KILLS = 60
+
+
+@pytest.mark.parametrize("learner", ["closed_form", "gradient"])
+def test_sixty_kills_each_leave_the_old_or_the_new_version(
+    tiny_bundle: Path, tiny_gradient_bundle: Path, tmp_path: Path, learner: str
+) -> None:
+    bundle = tiny_bundle if learner == "closed_form" else tiny_gradient_bundle
+    rng = np.random.default_rng(42)
+    with Killer(bundle, tmp_path / "home", "transactional") as killer:
+        for _ in range(NUM_KILLS):
+            killer.kill_one(rng)
+    tally = killer.tally
+    assert tally.kills == NUM_KILLS
+    assert tally.acknowledged > NUM_KILLS
+    # A worker has nothing to do between operations, so most kills come in the middle of one.
+    assert sum(tally.lost.values()) + sum(tally.kept.values()) > NUM_KILLS // 4
+
+
+def test_a_store_without_transactions_is_found_torn(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The control: the same check, on the same store, each statement committed by itself."""
+    rng = np.random.default_rng(42)
+    with (
+        Killer(tiny_bundle, tmp_path / "home", "torn") as killer,
+        pytest.raises(AssertionError, match="neither the old nor the new|was lost"),
+    ):
+        for _ in range(NUM_KILLS):
+            killer.kill_one(rng)

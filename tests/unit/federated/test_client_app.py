@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from edge_sdk import Engine, Personalizer, open_bundle
+from edge_sdk.errors import EdgeError
+from edge_sdk.update import ModelUpdate, joint_norm
+from federated import client_app, messages
+from federated.local_round import shared_tensors
+from federated.settings import ClientSettings, encode_client_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "the user's own word"  # noqa: S105
+
+
+@pytest.fixture(autouse=True)
+def flower_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_task_id", "_run_id", "_node_id"):
+        monkeypatch.setattr(TaskIdentity, name, 1)
+
+
+@pytest.fixture
+def device(tiny_labelled_bundle: Path, tmp_path: Path, rng: np.random.Generator) -> ClientSettings:
+    home = tmp_path / "home"
+    with Personalizer(tiny_labelled_bundle, home=home) as personalizer:
+        personalizer.teach("circle", rng.normal(size=(3, 1, 4, 4)).astype(np.float32))
+        personalizer.teach(SECRET, rng.normal(size=(2, 1, 4, 4)).astype(np.float32))
+    return ClientSettings(client_id="ann", bundle=str(tiny_labelled_bundle), home=str(home))
+
+
+def a_context(device: ClientSettings) -> Context:
+    return Context(
+        run_id=1, node_id=1, node_config=encode_client_settings(device), state=RecordDict(),
+        run_config={},
+    )  # fmt: skip
+
+
+def an_instruction(device: ClientSettings, **changes: object) -> RecordDict:
+    bundle = open_bundle(device.bundle)
+    fields: dict[str, object] = {
+        "server_round": 0,
+        "bundle_digest": bundle.digest,
+        "clipping_norm": 0.5,
+        "steps": None,
+        "shared": shared_tensors(bundle, Engine(bundle).initial_state()),
+        **changes,
+    }
+    return messages.encode_instruction(messages.Instruction(**fields))  # type: ignore[arg-type]
+
+
+def answer(device: ClientSettings, content: RecordDict, message_type: str = "train") -> Message:
+    msg = Message(content, 1, message_type)
+    return client_app.app(message=msg, context=a_context(device))
+
+
+def test_a_device_says_who_its_user_is(device: ClientSettings) -> None:
+    assert messages.decode_client(answer(device, RecordDict(), "query").content) == "ann"
+
+
+def test_a_device_replies_with_a_clipped_update_and_nothing_personal(
+    device: ClientSettings,
+) -> None:
+    content = answer(device, an_instruction(device)).content
+    update = messages.decode_reply(content)
+    assert isinstance(update, ModelUpdate)
+    assert sorted(update.delta) == ["prototypes"]
+    assert 0 < joint_norm(update.delta) <= 0.5
+    # the slot of the user's own label is in the tensor, and empty
+    np.testing.assert_array_equal(update.delta["prototypes"][2:], 0)
+    assert SECRET not in str(content)
+
+
+def test_taking_part_changes_nothing_on_the_device(device: ClientSettings) -> None:
+    def kept() -> tuple[object, ...]:
+        with Personalizer(device.bundle, home=device.home) as personalizer:
+            return personalizer.examples, personalizer.state.to_bytes()
+
+    before = kept()
+    answer(device, an_instruction(device))
+    assert kept() == before
+
+
+def test_every_failure_is_a_code(device: ClientSettings, tmp_path: Path) -> None:
+    empty = ClientSettings(client_id="ann", bundle=device.bundle, home=str(tmp_path / "new"))
+    other = an_instruction(device, bundle_digest="0" * 64)
+    nan = an_instruction(device, shared={"prototypes": np.full((4, 8), np.nan, np.float32)})
+    lost = ClientSettings(client_id="ann", bundle=str(tmp_path / "lost"), home=device.home)
+    for settings, content, code in (
+        (empty, an_instruction(device), "empty_support"),
+        (device, other, "bad_update"),
+        (device, nan, "bad_update"),
+        (device, RecordDict(), "bad_update"),
+        (lost, an_instruction(device), "bad_bundle"),
+    ):
+        reply = answer(settings, content)
+        assert not reply.has_error()
+        assert messages.decode_reply(reply.content) == code
+
+
+@pytest.mark.parametrize("error", [RuntimeError(SECRET), EdgeError(SECRET)])
+def test_the_text_of_an_error_never_leaves_the_device(
+    device: ClientSettings,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(client_app, "local_round", fail)
+    reply = answer(device, an_instruction(device))
+    assert SECRET not in str(reply)
+    assert messages.decode_reply(reply.content) in {"internal", "edge"}
+    if isinstance(error, RuntimeError):  # its text may quote user data; that of ours may not
+        assert SECRET not in caplog.text
+        assert "RuntimeError" in caplog.text
+
+
+def test_the_client_imports_neither_torch_nor_the_exporter() -> None:
+    code = (
+        "import sys, federated.client_app;"
+        "print(*sorted({'torch', 'onnx', 'export', 'onnxscript', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == ""
