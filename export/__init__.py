@@ -1,0 +1,1 @@
+"""The server side: tasks, meta-training, export to quantized ONNX, evaluation."""

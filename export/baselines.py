@@ -37,5 +37,5 @@ def logistic_regression(
 def _unit_rows(x: NDArray[np.float32]) -> NDArray[np.float32]:
     rows = x.reshape(len(x), -1)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = rows / np.where(norms > 0, norms, 1)
+    unit: NDArray[np.float32] = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
     return unit

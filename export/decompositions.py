@@ -47,11 +47,11 @@ def convolution_backward(  # the signature of aten::convolution_backward
     grad_output: Tensor,
     x: Tensor,
     weight: Tensor,
-    bias_sizes: Sequence[int] | None,
+    _bias_sizes: Sequence[int] | None,
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
-    transposed: bool,  # noqa: FBT001
+    transposed: bool,
     output_padding: Sequence[int],
     groups: int,
     output_mask: Sequence[bool],

@@ -1,4 +1,4 @@
-"""Few-shot accuracy of a bundle, measured through the device runtime on episodes of unseen classes."""
+"""Few-shot accuracy of a bundle on unseen classes, measured through the device runtime."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def evaluate(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Adapt to each support set and score its queries, one episode after another, as a device would.
+    """Adapt to each support set and score its queries, one episode at a time, as a device would.
 
     Args:
         engine: The loaded bundle.

@@ -1,4 +1,4 @@
-"""The parity gate: what the device computes is what float64 PyTorch computes, or no bundle is written."""
+"""The parity gate: the device computes what float64 PyTorch computes, or no bundle is written."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from export.learners.base import Learner, State
 
 CHANGE_FLOOR = 1e-3
-"""Part of a tensor's norm that is added to the norm of its change before dividing by it: a change that is
-far smaller than the tensor cannot be more exact than the tensor's own float32 rounding."""
+"""Part of a tensor's norm that is added to the norm of its change before dividing by it: a change
+that is far smaller than the tensor cannot be more exact than the tensor's own float32 rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,8 @@ class GateOptions:
 
     Attributes:
         update_limit: Largest relative error of a tensor's change after one step.
-        several_limit: The same after all steps: each step also carries on the error of those before.
+        several_limit: The same after all steps: each step also carries on the error of those
+            before.
         logit_limit: Largest relative error of the logits after adapting.
         seeds: Seeds of the noise.
         ways: Classes in a support set.
@@ -60,8 +61,9 @@ def check_parity(
 ) -> ParityReport:
     """Compare the device's adaptation with float64 PyTorch, on noise and on flat and tied inputs.
 
-    Both start from the engine's own starting state and its own features, so that quantization is not
-    what is judged here (`export.quantize` judges that) but every operation of `adapt` and `predict`.
+    Both start from the engine's own starting state and its own features, so that quantization is
+    not what is judged here (`export.quantize` judges that) but every operation of `adapt` and
+    `predict`.
 
     Args:
         learner: As it was exported; left as it was.
@@ -69,7 +71,8 @@ def check_parity(
         options: Limits and inputs.
 
     Raises:
-        GateError: An error is over its limit, or not a number; the message names the tensor and the input.
+        GateError: An error is over its limit, or not a number; the message names the tensor and
+            the input.
     """
     o = GateOptions() if options is None else options
     reference = copy.deepcopy(learner).to("cpu", torch.float64).eval().requires_grad_(False)
@@ -107,7 +110,7 @@ def check_parity(
 def gate_inputs(
     input_shape: tuple[int, ...], options: GateOptions, rng: np.random.Generator
 ) -> list[tuple[str, NDArray[np.float32]]]:
-    """The support sets to try: noise, and images whose neighbours are equal (as paper is), all float32.
+    """The support sets to try, float32: noise, and images whose neighbours are equal, as paper is.
 
     Wrong gradients of pooling and normalisation hide on noise: its windows have no ties.
     """

@@ -26,8 +26,8 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
 
     Args:
         state: float32 tensors by name.
-        encoding: `float32` as they are; `float16` cast; `int8` symmetric, with one scale a row (the first
-            axis), for tensors of at least two axes and `MIN_INT8_SIZE` numbers.
+        encoding: `float32` as they are; `float16` cast; `int8` symmetric, with one scale a row
+            (the first axis), for tensors of at least two axes and `MIN_INT8_SIZE` numbers.
 
     Raises:
         NonFiniteError: A tensor holds NaN or infinity, or would in 16 bits.
@@ -46,7 +46,7 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
         if not np.isfinite(tensor).all():
             msg = f"state tensor {name} is not finite"
             raise NonFiniteError(msg)
-        if encoding == "int8" and tensor.ndim >= 2 and tensor.size >= MIN_INT8_SIZE:  # noqa: PLR2004
+        if encoding == "int8" and tensor.ndim >= 2 and tensor.size >= MIN_INT8_SIZE:
             quantized, scale = quantize_rows(tensor)
             constants += [
                 numpy_helper.from_array(quantized, constant),
@@ -73,7 +73,7 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
 
 
 def quantize_rows(tensor: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric int8 with one scale for each index of the first axis; a row of zeros has scale 1."""
+    """Symmetric int8, one scale for each index of the first axis; a row of zeros has scale 1."""
     top = np.abs(tensor).reshape(tensor.shape[0], -1).max(axis=1)
     scale = np.where(top > 0, top / 127, 1).astype(np.float32)
     shaped = scale.reshape(-1, *([1] * (tensor.ndim - 1)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mean:
-    """A mean and the half-width of its 95 % confidence interval (Student's t), in the data's units."""
+    """A mean and the half-width of its 95 % confidence interval (Student's t)."""
 
     mean: float
     half_width: float

@@ -17,7 +17,8 @@ def model_card(draft: BundleDraft) -> str:
         "closed_form": "in one closed-form step",
         "gradient": f"in {draft.steps} gradient steps",
     }[draft.adaptation]
-    quality = "\n".join(f"| {name} | {value:.6g} |" for name, value in sorted(draft.quality.items()))
+    figures = sorted(draft.quality.items())
+    quality = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures)
     encodings = ", ".join(f"{name} {value}" for name, value in sorted(draft.quantization.items()))
     labels = (
         "Its first slots have fixed meanings, in order: " + ", ".join(draft.labels) + "."
@@ -26,8 +27,8 @@ def model_card(draft: BundleDraft) -> str:
     )
     return f"""# {draft.name}, version {draft.version}
 
-A `{draft.learner}` learner that is taught up to {draft.ways} labels on the device, {what}, from a few
-examples of each. One example is float32 {shape}: {draft.input.description}. {labels}
+A `{draft.learner}` learner that is taught up to {draft.ways} labels on the device, {what}, from a
+few examples of each. One example is float32 {shape}: {draft.input.description}. {labels}
 
 * Meta-trained on: {trained_on}.
 * Encodings: {encodings}.

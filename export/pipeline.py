@@ -1,4 +1,4 @@
-"""From a trained learner to a bundle: export, quantize, pass the gates, write. Nothing is written that fails."""
+"""From a trained learner to a bundle: export, quantize, pass the gates, and only then write."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class ExportOptions:
         name: The bundle's name.
         version: Its version, at least 1.
         target: Processor family whose int8 kernels the frozen graph is quantized for.
-        init_encoding: Bits of the starting state; None: 16 where nothing is frozen (the state is then
-            the whole network), else 32.
+        init_encoding: Bits of the starting state; None: 16 where nothing is frozen (the state is
+            then the whole network), else 32.
         calibration_images: Training images that set the activation ranges.
         gate: Limits of the parity gate.
         accuracy: Episodes of the validation split on which quantization is judged.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from edge_sdk.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SMOOTHING = 0.95
 _LINES = 20
@@ -121,6 +121,30 @@ def show_progress(stream: TextIO | None = None) -> Iterator[Progress]:
             )
 
         yield advance
+
+
+@contextmanager
+def show_count(
+    what: str, total: int, stream: TextIO | None = None
+) -> Iterator[Callable[[int], None]]:
+    """A function to tell how many of `total` are done; draws a bar if `stream` is a terminal.
+
+    Raises:
+        MissingExtraError: A bar is due and rich is not installed.
+    """
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield lambda _done: None
+        return
+    try:
+        from rich.console import Console  # noqa: PLC0415  (an optional dependency)
+        from rich.progress import Progress as RichProgress  # noqa: PLC0415
+    except ImportError as error:
+        msg = "the progress bar needs rich; install edge-sdk[cli]"
+        raise MissingExtraError(msg) from error
+    with RichProgress(console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _clock(seconds: float) -> str:

@@ -43,8 +43,8 @@ def quantize_embed(
 
     Args:
         graph: The float32 graph, input `x`.
-        calibration_x: Inputs from training tasks, float32 `[n, *input_shape]`; their smallest and largest
-            activations set the ranges.
+        calibration_x: Inputs from training tasks, float32 `[n, *input_shape]`; their smallest and
+            largest activations set the ranges.
         target: Integer types that suit the processor:
             `arm64` signed activations (exact on x86 too, under the SDK's runtime);
             `x86` unsigned activations and 7-bit weights, which cannot saturate without VNNI;
@@ -107,7 +107,7 @@ def _config(target: Target) -> QuantizationConfig:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence notes that do not concern us (no model config beside the graph, deprecations inside)."""
+    """Silence notes that do not concern us (no model config beside the graph, deprecations)."""
     loggers = [logging.getLogger(name) for name in ("optimum", "transformers", "root", None)]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -29,8 +29,8 @@ def export_graphs(
 ) -> dict[str, bytes]:
     """Export `embed.onnx` (unless nothing is frozen), `adapt.onnx` and `predict.onnx`, in float32.
 
-    Names and shapes are those of docs/ARCHITECTURE.md section 3. The starting state is not among them:
-    it may travel in fewer bits, see `export.init_graph`.
+    Names and shapes are those of docs/ARCHITECTURE.md section 3. The starting state is not among
+    them: it may travel in fewer bits, see `export.init_graph`.
 
     Args:
         learner: A trained learner; left as it was.

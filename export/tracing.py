@@ -1,8 +1,8 @@
 """Trace a function of tensors into a flat graph of core operations, gradients included.
 
-`torch.export` cannot see through `torch.func.grad`, so the backward pass is first traced into ordinary
-operations (`make_fx` with our decompositions). Only the batch axis is symbolic: with every axis symbolic
-the same trace takes a minute in place of seconds.
+`torch.export` cannot see through `torch.func.grad`, so the backward pass is first traced into
+ordinary operations (`make_fx` with our decompositions). Only the batch axis is symbolic: with
+every axis symbolic the same trace takes a minute in place of seconds.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def trace(
 
     Args:
         function: Of tensors, returns tensors; no data-dependent control flow.
-        examples: One tensor an argument. Those that are batched must agree on the first axis, and that
-            size should occur nowhere else, lest it be taken for the batch.
+        examples: One tensor an argument. Those that are batched must agree on the first axis, and
+            that size should occur nowhere else, lest it be taken for the batch.
         batched: Whether the first axis of each argument is the symbolic batch.
         table: Decompositions, see `export.decompositions`.
     """
@@ -50,7 +50,8 @@ def trace(
         )
         for example, is_batched in zip(examples, batched, strict=True)
     ]
-    # without the Python dispatcher, composite kernels in C++ fix the symbolic batch to its example size
+    # without the Python dispatcher, composite kernels in C++ fix the symbolic batch to its example
+    # size
     with enable_python_dispatcher():
         traced = make_fx(function, decomposition_table=dict(table), _allow_non_fake_inputs=True)(
             *fakes

@@ -1,0 +1,1 @@
+"""Learners: each file is one way of learning to learn, on the contract of `base`."""

@@ -1,4 +1,7 @@
-"""ANIL (Raghu et al., "Rapid Learning or Feature Reuse?", ICLR 2020): MAML that adapts only the head."""
+"""ANIL: MAML that adapts only the head.
+
+Raghu et al., "Rapid Learning or Feature Reuse?", ICLR 2020.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +55,14 @@ class Anil(Learner):
 
     def embed(self, x: Tensor) -> Tensor:
         # unit-order features, so that one step size suits any backbone width
-        return self.backbone(x) * self.dim**-0.5
+        features: Tensor = self.backbone(x)
+        return features * float(self.dim**-0.5)
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor
     ) -> tuple[State, Tensor]:
-        # the gradient of the mean loss shrinks as 1 / ways; undo it, so that one rate suits any ways
+        # the gradient of the mean loss shrinks as 1 / ways; undo it, so that one rate suits any
+        # ways
         rate = torch.exp(self.log_rate) * slots_in_use(state, labels, weights)
         rates = {"head.weight": rate, "head.bias": rate}
         return gradient_step(self, state, features, labels, weights, rates)

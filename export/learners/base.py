@@ -39,9 +39,9 @@ class LearnerOptions:
 class Learner(nn.Module, ABC):
     """A meta-learner. Subclasses set the class attributes and the four methods.
 
-    `embed` is called once on a batch that may mix tasks. `adapt` and `predict` see one task, in plain
-    tensor operations only (no in-place changes, no data-dependent control flow): the trainer maps them over
-    tasks with `torch.func.vmap`, and the exporter traces them.
+    `embed` is called once on a batch that may mix tasks. `adapt` and `predict` see one task, in
+    plain tensor operations only (no in-place changes, no data-dependent control flow): the trainer
+    maps them over tasks with `torch.func.vmap`, and the exporter traces them.
     """
 
     name: ClassVar[str]

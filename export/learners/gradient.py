@@ -1,4 +1,4 @@
-"""One step of gradient descent inside the inner loop, shared by every learner that takes such steps."""
+"""One step of gradient descent in the inner loop, shared by every learner that takes such steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""MAML (Finn, Abbeel, Levine, ICML 2017): a starting point from which a few steps on every weight suffice."""
+"""MAML: a starting point from which a few steps on every weight suffice.
+
+Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation", ICML 2017.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ INITIAL_RATE = 0.1
 class Maml(Learner):
     """State: every weight of a conv-4 network; adapting is one gradient step on all of them.
 
-    Nothing is frozen, so features are the images themselves. Each tensor has its own learned step size
-    (Antoniou, Edwards, Storkey, "How to train your MAML", ICLR 2019). All rows of the head start as one
-    learned vector, so that it serves any number of ways and no slot is special (Ye & Chao, "How to Train
-    Your MAML to Excel", ICLR 2022).
+    Nothing is frozen, so features are the images themselves. Each tensor has its own learned step
+    size (Antoniou, Edwards, Storkey, "How to train your MAML", ICLR 2019). All rows of the head
+    start as one learned vector, so that it serves any number of ways and no slot is special (Ye &
+    Chao, "How to Train Your MAML to Excel", ICLR 2022).
     """
 
     name = "maml"

@@ -1,4 +1,7 @@
-"""Prototypical networks (Snell, Swersky, Zemel, NeurIPS 2017): a class is the mean of its features."""
+"""Prototypical networks: a class is the mean of its features.
+
+Snell, Swersky, Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ class Prototypical(Learner):
         }
 
     def embed(self, x: Tensor) -> Tensor:
-        return self.backbone(x)
+        features: Tensor = self.backbone(x)
+        return features
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor
