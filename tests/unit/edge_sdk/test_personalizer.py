@@ -1,4 +1,4 @@
-"""Personalizer: what is taught is predicted, what is forgotten is gone, bad input changes nothing."""
+"""Personalizer: what is taught is predicted, what is forgotten is gone, bad input is harmless."""
 
 from __future__ import annotations
 

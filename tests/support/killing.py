@@ -1,0 +1,196 @@
+"""Kills workers at random moments and checks that a store holds the old or the new version."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from edge_sdk import Engine, Example, Personalizer
+from edge_sdk.store import Store
+from tests.e2e import kill_worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+TIMEOUT_S = 60
+MAX_DELAY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a store must hold after a number of operations.
+
+    Attributes:
+        examples: The kept examples and the features of each.
+        next_id: The id that the next example gets.
+        through: The newest example that `adapt` saw.
+    """
+
+    examples: tuple[tuple[Example, bytes], ...] = ()
+    next_id: int = 1
+    through: int = 0
+
+    def after(self, engine: Engine, operation: str) -> Version:
+        """The version after one operation, as the worker announces it."""
+        kind, *words = operation.split()
+        if kind == "adapt":
+            return replace(self, through=self.examples[-1][0].id)
+        label = words[0]
+        if kind == "forget":
+            kept = tuple(pair for pair in self.examples if pair[0].label != label)
+            return replace(self, examples=kept)
+        features = engine.embed(kill_worker.lesson(label, int(words[1]), int(words[2])))
+        taught = tuple(
+            (Example(self.next_id + i, label), row.tobytes()) for i, row in enumerate(features)
+        )
+        return replace(self, examples=self.examples + taught, next_id=self.next_id + len(features))
+
+    def state_bytes(self, engine: Engine) -> bytes:
+        """f(bundle, kept examples): the bytes that the state must have."""
+        adapted = [pair for pair in self.examples if pair[0].id <= self.through]
+        if not adapted:
+            return engine.initial_state().to_bytes()
+        labels = [example.label for example, _ in adapted]
+        slots = np.array([list(dict.fromkeys(labels)).index(label) for label in labels])
+        rows: NDArray[np.float32] = np.array([np.frombuffer(f, np.float32) for _, f in adapted])
+        return engine.adapt(rows, slots).state.to_bytes()
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the kills hit: operations under way, by kind, that were lost or kept."""
+
+    kills: int = 0
+    acknowledged: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+
+
+class Killer:
+    """Runs workers on one home, one after the other, and kills each.
+
+    Args:
+        bundle: The bundle that they use.
+        home: Their store.
+        mode: `transactional`, or `torn` to show that the check can fail.
+    """
+
+    def __init__(self, bundle: Path, home: Path, mode: str) -> None:
+        self._bundle, self._home = bundle, home
+        self._engine = Engine(bundle)
+        self._version = Version()
+        self.tally = Tally()
+        self._process = subprocess.Popen(
+            [sys.executable, kill_worker.__file__, bundle, home, mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def kill_one(self, rng: np.random.Generator) -> None:
+        """Start a worker, kill it, and check the store; raises AssertionError if it is torn."""
+        self._send(f"{self.tally.kills + 1}\n")
+        pid = int(self._read_line().removeprefix("pid "))
+        operations: list[str] = []
+        done = 0
+        if rng.random() < 0.8:  # else: at any moment of opening, too
+            while done == 0:
+                done += self._note(self._read_line(), operations)
+        time.sleep(rng.uniform(0, MAX_DELAY_S))
+        os.kill(pid, signal.SIGKILL)
+        while not (line := self._read_line()).startswith("end "):
+            done += self._note(line, operations)
+        assert line == f"end {-signal.SIGKILL}", "the worker failed by itself"
+        self.tally.kills += 1
+        self.tally.acknowledged += done
+        self._check(operations, done)
+
+    def _note(self, line: str, operations: list[str]) -> int:
+        """Keep what a worker started; returns 1 when it says that this is committed."""
+        if line == "done":
+            return 1
+        operations.append(line.removeprefix("start "))
+        return 0
+
+    def _check(self, operations: list[str], done: int) -> None:
+        for operation in operations[:done]:
+            self._version = self._version.after(self._engine, operation)
+        assert len(operations) - done in {0, 1}
+        found = self._read_store()
+        if found == self._image(self._version):
+            self._count(self.tally.lost, operations[done:])
+        else:
+            assert operations[done:], "an acknowledged operation was lost"
+            self._version = self._version.after(self._engine, operations[done])
+            assert found == self._image(self._version), "neither the old nor the new version"
+            self._count(self.tally.kept, operations[done:])
+        with Personalizer(self._engine.bundle, home=self._home) as personal:
+            assert personal.state.to_bytes() == self._version.state_bytes(self._engine)
+            assert personal.examples == tuple(example for example, _ in self._version.examples)
+
+    def _image(self, version: Version) -> tuple[object, ...]:
+        """What `_read_store` must find."""
+        adapted = any(example.id <= version.through for example, _ in version.examples)
+        state = version.state_bytes(self._engine) if adapted else None
+        return version.examples, version.through, state
+
+    def _read_store(self) -> tuple[object, ...]:
+        """The store as it is: nothing is repaired here, as a personalizer would."""
+        store = Store(self._home)
+        try:
+            with store.snapshot():
+                check = store._open_db().execute("PRAGMA integrity_check").fetchall()
+                assert check == [("ok",)]
+                examples, features = store.load(self._engine.bundle.manifest.features.shape)
+                through, stored = store.adapted_through(), store.state()
+        finally:
+            store.close()
+        rows = tuple((e, f.tobytes()) for e, f in zip(examples, features, strict=True))
+        return rows, through, None if stored is None else stored.data
+
+    @staticmethod
+    def _count(counts: dict[str, int], under_way: list[str]) -> None:
+        for operation in under_way:
+            kind = operation.split()[0]
+            counts[kind] = counts.get(kind, 0) + 1
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode("ascii"))
+        self._process.stdin.flush()
+
+    def _read_line(self) -> str:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                assert selector.select(TIMEOUT_S), "the worker went silent"
+                data = os.read(self._process.stdout.fileno(), 65536)
+                assert data, "the worker's parent ended"
+                self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode("ascii")
