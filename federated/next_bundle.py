@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edge_sdk import Bundle
     from edge_sdk.manifest import BundleDraft
+    from export.init_graph import InitEncoding
     from federated.round_core import RoundOptions, RoundReport
 
 COUNTS = "counts"  # the tensor that every learner has: docs/ARCHITECTURE.md section 2
@@ -175,7 +176,7 @@ def _write(
     tensors: Mapping[str, NDArray[np.float32]],
     note: str,
 ) -> str:
-    encoding = draft.quantization.get("init", "float32")
+    encoding = cast("InitEncoding", draft.quantization.get("init", "float32"))
     ordered = {spec.name: tensors[spec.name] for spec in draft.state}
     graphs = {name: data for name, data in bundle.files.items() if name.endswith(".onnx")}
     graphs[_INIT] = init_graph(ordered, encoding)

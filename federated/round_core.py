@@ -73,7 +73,7 @@ class RoundOptions:
             ("seed", self.seed, 0),
             ("steps", 1 if self.steps is None else self.steps, 1),
         ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if type(value) is not int or value < least:
                 msg = f"{name} must be an integer >= {least}, got {value!r}"
                 raise InvalidOptionError(msg)
         for name, rate in (("server_lr", self.server_lr), ("clipping_norm", self.clipping_norm)):
@@ -179,7 +179,7 @@ def check_update(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Re
         return Refusal.WRONG_NAMES
     for name, reference in shared.items():
         delta = update.delta[name]
-        if not isinstance(delta, np.ndarray) or delta.dtype != np.float32:
+        if getattr(delta, "dtype", None) != np.float32:
             return Refusal.WRONG_DTYPE
         if delta.shape != reference.shape:
             return Refusal.WRONG_SHAPE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
 from federated.round_core import RoundOptions
@@ -123,7 +123,7 @@ def decode_run_config(config: Mapping[str, object]) -> tuple[ServerSettings, Rou
 
 
 def _decode(cls: type[_Settings], config: Mapping[str, object]) -> _Settings:
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(cls):
         key = field.name.replace("_", "-")
         if key not in config and field.default is not MISSING:

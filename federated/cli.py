@@ -1,0 +1,208 @@
+"""`edge-sdk federated`: parse arguments, call this package, print what it says."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edge_sdk import open_bundle
+from edge_sdk.errors import InvalidOptionError
+from federated.round_core import RoundOptions
+
+if TYPE_CHECKING:
+    from export.intervals import Mean
+    from federated.study import StudyReport
+
+app = typer.Typer(no_args_is_help=True, help="Turn what many devices learned into the next bundle.")
+
+_DEFAULTS = RoundOptions()
+
+BundleArgument = Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the new bundle; must not exist.")]
+Rounds = Annotated[int, typer.Option("--rounds", help="Server iterations.")]
+Cohort = Annotated[int, typer.Option("--cohort", help="Clients sampled for each round.")]
+ClippingNorm = Annotated[
+    float, typer.Option("--clipping-norm", help="L2 bound on one client's whole update.")
+]
+ServerLr = Annotated[
+    float, typer.Option("--server-lr", help="Length of the server's step; 1 moves to the mean.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of all that is drawn at random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+PriorCount = Annotated[
+    float,
+    typer.Option(
+        "--prior-count", help="Weight of the starting state in a named slot, in examples."
+    ),
+]
+
+
+@app.command("simulate")
+def simulate_command(
+    bundle: BundleArgument,
+    *,
+    out: Out,
+    tasks: Annotated[
+        str, typer.Option("--tasks", help="Whose writers: digits, glyphs or omniglot.")
+    ] = "digits",
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of the omniglot data.")
+    ] = None,
+    writers: Annotated[int, typer.Option(help="Writers who take part in rounds.")] = 12,
+    held_out: Annotated[int, typer.Option(help="Writers who take part in none.")] = 8,
+    images: Annotated[int, typer.Option(help="Images of each class that a writer has.")] = 5,
+    rounds: Rounds = _DEFAULTS.rounds,
+    cohort: Cohort = _DEFAULTS.cohort_size,
+    clipping_norm: ClippingNorm = _DEFAULTS.clipping_norm,
+    server_lr: ServerLr = _DEFAULTS.server_lr,
+    prior_count: PriorCount = 1.0,
+    seed: Seed = 0,
+    json_output: Json = False,
+) -> None:
+    """Run rounds over simulated writers; measure the new bundle on writers who took no part.
+
+    A bundle that names no labels is first given those of the tasks: that version is written beside
+    OUT, as OUT-start, and rounds start from it.
+    """
+    from federated.population import PopulationOptions, open_population
+    from federated.study import labelled, run_study
+
+    options = RoundOptions(
+        rounds=rounds,
+        cohort_size=cohort,
+        server_lr=server_lr,
+        clipping_norm=clipping_norm,
+        seed=seed,
+    )
+    people = PopulationOptions(writers=writers, held_out=held_out, images=images, seed=seed)
+    opened = open_bundle(bundle)
+    _refuse_existing(out)
+    population = open_population(tasks, people, max_classes=opened.manifest.ways, data=data)
+    start = labelled(
+        opened, population.labels, out.with_name(f"{out.name}-start"), prior_count=prior_count
+    )
+    report = run_study(start, population, options, out)
+    if json_output:
+        typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
+    else:
+        _print_study(report, out)
+
+
+@app.command("label")
+def label_command(
+    bundle: BundleArgument,
+    *,
+    labels: Annotated[
+        list[str], typer.Option("--label", help="What the next slot means; give it once a label.")
+    ],
+    out: Out,
+    prior_count: PriorCount = 1.0,
+) -> None:
+    """Fix what a bundle's slots mean, so that rounds can average what users teach."""
+    from federated.next_bundle import name_labels
+
+    digest = name_labels(out, open_bundle(bundle), labels, prior_count=prior_count)
+    typer.echo(f"{out}: {len(labels)} labels, digest {digest}")
+
+
+@app.command("run")
+def run_command(
+    *,
+    bundle: Annotated[Path, typer.Option("--bundle", help="The bundle that all users hold.")],
+    homes: Annotated[
+        Path, typer.Option("--homes", help="Folder with one Personalizer home for each user.")
+    ],
+    out: Out,
+    rounds: Rounds = _DEFAULTS.rounds,
+    cohort: Cohort = _DEFAULTS.cohort_size,
+    clipping_norm: ClippingNorm = _DEFAULTS.clipping_norm,
+    server_lr: ServerLr = _DEFAULTS.server_lr,
+    seed: Seed = 0,
+    min_replies: Annotated[
+        int, typer.Option(help="Updates that close a round early; 0 waits for all.")
+    ] = 0,
+    round_deadline_s: Annotated[
+        float, typer.Option(help="When a round closes at the latest, seconds.")
+    ] = 120.0,
+    json_output: Json = False,
+) -> None:
+    """Run rounds with real Flower processes on this machine: a SuperLink and a SuperNode a user."""
+    from federated.deploy import DeployOptions, run_on_loopback
+
+    options = RoundOptions(
+        rounds=rounds,
+        cohort_size=cohort,
+        server_lr=server_lr,
+        clipping_norm=clipping_norm,
+        seed=seed,
+    )
+    deploy = DeployOptions(min_replies=min_replies, round_deadline_s=round_deadline_s)
+    if not homes.is_dir():
+        msg = f"--homes {homes} is not a folder; it holds one Personalizer home for each user"
+        raise InvalidOptionError(msg)
+    users = sorted(path for path in homes.iterdir() if path.is_dir())
+    signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
+    report = run_on_loopback(bundle, users, out, options, deploy)
+    if json_output:
+        typer.echo(json.dumps(report, indent=1, sort_keys=True))
+    else:
+        _print_rounds(report["rounds"])
+        Console(highlight=False).print(f"new bundle: {out}")
+
+
+def _end(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        msg = f"{out} exists; name a folder that does not, or remove it"
+        raise InvalidOptionError(msg)
+
+
+def _print_study(report: StudyReport, out: Path) -> None:
+    _print_rounds([asdict(entry) for entry in report.rounds], report.per_round)
+    table = Table("writers who took no part", "accuracy before teaching", "95 % interval")
+    for name, mean in (
+        ("old bundle", report.before),
+        ("new bundle", report.after),
+        ("gain, paired", report.gain),
+    ):
+        table.add_row(name, f"{100 * mean.mean:.1f} %", _interval(mean))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"new bundle: {out}")
+
+
+def _print_rounds(rounds: list[dict[str, Any]], accuracy: tuple[float, ...] = ()) -> None:
+    columns = ["round", "updates", "sampled", "missing", "refused", "failed", "step"]
+    table = Table(*columns, *(["accuracy"] if accuracy else []))
+    for entry in rounds:
+        cells = [
+            str(entry["server_round"] + 1),
+            str(entry["num_accepted"]),
+            str(entry["num_sampled"]),
+            str(entry["num_missing"]),
+            _counts(entry["refused"]),
+            _counts(entry["failed"]),
+            f"{entry['step_norm']:.3g}",
+        ]
+        if accuracy:
+            cells.append(f"{100 * accuracy[entry['server_round']]:.1f} %")
+        table.add_row(*cells)
+    Console(highlight=False).print(table)
+
+
+def _counts(by_reason: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in by_reason.items()) or "0"
+
+
+def _interval(mean: Mean) -> str:
+    return f"{100 * mean.low:.1f} to {100 * mean.high:.1f}"

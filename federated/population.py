@@ -1,0 +1,178 @@
+"""Who takes part in a simulated study: writers of one task source, and writers held out from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sdk.errors import InvalidOptionError
+from export.tasks.base import TEST, ImagePool
+from export.tasks.digit_writers import DigitWriterOptions, digit_writers, part_pool
+from export.tasks.digits import DigitTasks
+from export.tasks.glyphs import GlyphOptions, GlyphTasks
+from export.tasks.omniglot import OmniglotTasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PopulationOptions:
+    """How many writers there are.
+
+    Attributes:
+        writers: Users who take part in rounds, at least 1.
+        held_out: Users who take part in none and are only measured, at least 2 (for an interval).
+        images: Images of each class that a user has; Omniglot's drawers have the one they drew.
+        seed: Of the writers and of who is held out, at least 0.
+    """
+
+    writers: int = 12
+    held_out: int = 8
+    images: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("writers", 1), ("held_out", 2), ("images", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                msg = f"{name} must be >= {least}, got {getattr(self, name)}"
+                raise InvalidOptionError(msg)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Population:
+    """Two groups of users of the same classes, with no user and no image in both.
+
+    Attributes:
+        labels: What the classes 0, 1, ... of both pools are.
+        taking_part: The users of the rounds.
+        held_out: The users who are only measured.
+        digest: SHA-256 hex of the source's data, for provenance.
+    """
+
+    labels: tuple[str, ...]
+    taking_part: ImagePool
+    held_out: ImagePool
+    digest: str
+
+
+def open_population(
+    tasks: str, options: PopulationOptions, *, max_classes: int, data: Path | None = None
+) -> Population:
+    """Make the writers of a source's test split, which no training saw.
+
+    Args:
+        tasks: "digits" (real digits in simulated styles), "glyphs" (invented) or "omniglot" (the
+            drawers of one alphabet).
+        options: How many writers.
+        max_classes: At most this many classes: the bundle's slots.
+        data: Omniglot's folder.
+
+    Raises:
+        InvalidOptionError: There is no such source, or it has too few users.
+        NotEnoughImagesError: The source has too few images for so many writers.
+        DataNotFoundError, BadDataError, MissingExtraError: As `export.tasks.registry.open_tasks`.
+    """
+    if tasks not in _MAKERS:
+        msg = f"tasks must be one of {', '.join(sorted(_MAKERS))}, got {tasks!r}"
+        raise InvalidOptionError(msg)
+    return _MAKERS[tasks](options, max_classes, data)
+
+
+def _digits(options: PopulationOptions, max_classes: int, _: Path | None) -> Population:
+    source = DigitTasks()
+    rng = np.random.default_rng(options.seed)
+    pool = source.pool(TEST)
+    pool = _only(pool, np.unique(pool.classes)[:max_classes])
+    share = options.writers / (options.writers + options.held_out)
+    parts = part_pool(pool, share, rng)
+    groups = [
+        digit_writers(
+            part, DigitWriterOptions(writers=number, images_per_digit=options.images), rng
+        )
+        for part, number in zip(parts, (options.writers, options.held_out), strict=True)
+    ]
+    return Population(
+        labels=tuple(pool.class_names),
+        taking_part=groups[0],
+        held_out=replace(groups[1], users=groups[1].users + options.writers),
+        digest=source.digest(),
+    )
+
+
+def _glyphs(options: PopulationOptions, max_classes: int, _: Path | None) -> Population:
+    users = options.writers + options.held_out
+    source = GlyphTasks(
+        seed=options.seed,
+        options=GlyphOptions(
+            train_classes=1,
+            held_out_classes=min(10, max_classes),
+            writers=users,
+            writers_per_class=users,
+            drawings=options.images,
+        ),
+    )
+    pool = source.pool(TEST)
+    return _split_users(pool, np.unique(pool.classes), options, source.digest())
+
+
+def _omniglot(options: PopulationOptions, max_classes: int, data: Path | None) -> Population:
+    source = OmniglotTasks(data, split="vinyals", rotations=False)
+    pool = source.pool(TEST)
+    return _split_users(pool, _largest_group(pool)[:max_classes], options, source.digest())
+
+
+_MAKERS: dict[str, Callable[[PopulationOptions, int, Path | None], Population]] = {
+    "digits": _digits,
+    "glyphs": _glyphs,
+    "omniglot": _omniglot,
+}
+
+
+def _largest_group(pool: ImagePool) -> NDArray[np.int64]:
+    """The most classes that were all drawn by the same users (an alphabet), ascending."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for cls in np.unique(pool.classes).tolist():
+        users = np.unique(pool.users[pool.rows_of(cls)])
+        groups.setdefault(tuple(users.tolist()), []).append(cls)
+    return np.array(max(groups.values(), key=len), np.int64)
+
+
+def _split_users(
+    pool: ImagePool, classes: NDArray[np.int64], options: PopulationOptions, digest: str
+) -> Population:
+    kept = _only(pool, classes)
+    users = np.random.default_rng(options.seed).permutation(np.unique(kept.users))
+    needed = options.writers + options.held_out
+    if len(users) < needed:
+        msg = (
+            f"the tasks have {len(users)} writers of the same classes, not {needed}; ask for fewer"
+        )
+        raise InvalidOptionError(msg)
+    taking_part, held_out = users[: options.writers], users[options.writers : needed]
+    return Population(
+        labels=tuple(kept.class_names),
+        taking_part=_of_users(kept, taking_part),
+        held_out=_of_users(kept, held_out),
+        digest=digest,
+    )
+
+
+def _only(pool: ImagePool, classes: NDArray[np.int64]) -> ImagePool:
+    """The images of `classes` (ascending), which become the classes 0, 1, ..."""
+    rows = np.flatnonzero(np.isin(pool.classes, classes))
+    return ImagePool(
+        images=pool.images[rows],
+        classes=np.searchsorted(classes, pool.classes[rows]).astype(np.int64),
+        users=pool.users[rows],
+        class_names=[pool.class_names[cls] for cls in classes.tolist()],
+    )
+
+
+def _of_users(pool: ImagePool, users: Sequence[int] | NDArray[np.int64]) -> ImagePool:
+    return pool.take(np.flatnonzero(np.isin(pool.users, users)))

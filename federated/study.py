@@ -1,0 +1,119 @@
+"""A simulated study: do rounds make a bundle better for people who took part in none?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sdk import Engine, open_bundle
+from edge_sdk.errors import InvalidOptionError
+from export.intervals import mean_interval
+from federated.next_bundle import RunSummary, name_labels, write_next_bundle
+from federated.simulate import clients_of, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edge_sdk import Bundle, State
+    from export.intervals import Mean
+    from federated.population import Population
+    from federated.round_core import RoundOptions, RoundReport
+    from federated.simulate import SimulatedClient
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyReport:
+    """Accuracy of held-out users before they teach anything, with 95 % intervals over users.
+
+    Attributes:
+        before: With the bundle that rounds started from.
+        after: With the new bundle, read back from its files.
+        gain: After minus before, paired by user.
+        per_round: Mean accuracy after each round.
+        rounds: What happened in each round.
+        start_digest: The bundle that rounds started from.
+        new_digest: The new bundle.
+    """
+
+    before: Mean
+    after: Mean
+    gain: Mean
+    per_round: tuple[float, ...]
+    rounds: tuple[RoundReport, ...]
+    start_digest: str
+    new_digest: str
+
+
+def run_study(
+    bundle: Bundle, population: Population, options: RoundOptions, out: Path
+) -> StudyReport:
+    """Run rounds over the users who take part, write the new bundle, measure it on the others.
+
+    Args:
+        bundle: A bundle whose labels are the population's (see `labelled`).
+        population: Who takes part and who is held out.
+        options: The rounds to run.
+        out: Folder of the new bundle; must not exist.
+
+    Raises:
+        InvalidOptionError: The labels differ, or `out` exists.
+    """
+    if bundle.manifest.labels != population.labels:
+        msg = "the bundle names other labels than the tasks; name its labels after the tasks"
+        raise InvalidOptionError(msg)
+    if out.exists():
+        msg = f"{out} exists; name a folder that does not, or remove it"
+        raise InvalidOptionError(msg)
+    engine = Engine(bundle)
+    clients, held_out = (
+        clients_of(engine, pool, np.unique(pool.users).tolist())
+        for pool in (population.taking_part, population.held_out)
+    )
+    before = accuracy_of_users(engine, engine.initial_state(), held_out)
+    result = simulate(
+        engine,
+        clients,
+        options,
+        lambda state: float(accuracy_of_users(engine, state, held_out).mean()),
+    )
+    summary = RunSummary.of(options, result.reports, num_clients=len(clients))
+    digest = write_next_bundle(out, bundle, result.shared, summary)
+    new = Engine(open_bundle(out))
+    after = accuracy_of_users(new, new.initial_state(), held_out)
+    return StudyReport(
+        before=mean_interval(before),
+        after=mean_interval(after),
+        gain=mean_interval(after - before),
+        per_round=result.evaluations,
+        rounds=result.reports,
+        start_digest=bundle.digest,
+        new_digest=digest,
+    )
+
+
+def labelled(bundle: Bundle, labels: Sequence[str], path: Path, *, prior_count: float) -> Bundle:
+    """Return `bundle` if it names labels, else the version at `path` that names `labels`.
+
+    Raises:
+        InvalidOptionError: `path` exists, or the labels or the prior do not fit.
+    """
+    if bundle.manifest.labels:
+        return bundle
+    name_labels(path, bundle, labels, prior_count=prior_count)
+    return open_bundle(path)
+
+
+def accuracy_of_users(
+    engine: Engine, state: State, users: Sequence[SimulatedClient]
+) -> NDArray[np.float64]:
+    """Share of each user's own examples that `state` labels right; `[users]`, in 0..1."""
+    scores = []
+    for user in users:
+        logits = engine.predict(user.features, state).logits
+        scores.append(float(np.mean(logits.argmax(axis=1) == user.slots)))
+    return np.array(scores, np.float64)
