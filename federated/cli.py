@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from export.intervals import Mean
     from federated.study import StudyReport
 
-app = typer.Typer(no_args_is_help=True, help="Turn what many devices learned into the next bundle.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Turn what many devices learned into the next bundle.",
+)
 
 _DEFAULTS = RoundOptions()
 

@@ -5,18 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
-from edge_sdk.manifest import InputSpec
-from export.bundle_writer import write_bundle
 from export.tasks.base import NotEnoughImagesError
 from federated.population import PopulationOptions, open_population
 from federated.round_core import RoundOptions
 from federated.simulate import clients_of
 from federated.study import accuracy_of_users, labelled, run_study
-from tests.support import tiny_graphs as tiny
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,38 +23,9 @@ if TYPE_CHECKING:
 PEOPLE = PopulationOptions(writers=6, held_out=8, images=5, seed=1)
 
 
-def pooled_features() -> bytes:
-    """embed.onnx: the mean ink of the 7 x 7 patches of an image, `[n, 49]`."""
-    nodes = [
-        helper.make_node("AveragePool", ["x"], ["p"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("Flatten", ["p"], ["features"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "embed",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 28, 28])],
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 49])],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
-
-
 @pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
-    """Class means of 7 x 7 patches, four ways, no labels."""
-    monkeypatch.setattr(tiny, "DIM", 49)
-    graphs = {
-        "init.onnx": tiny.init_graph(tiny.prototypical_init()),
-        "embed.onnx": pooled_features(),
-        "adapt.onnx": tiny.prototypical_adapt(),
-        "predict.onnx": tiny.prototypical_predict(),
-    }
-    draft = replace(
-        tiny.prototypical_draft("patches"),
-        input=InputSpec(shape=(1, 28, 28), description="ink 1, paper 0"),
-    )
-    write_bundle(tmp_path / "base", manifest_fields=draft, graphs=graphs, model_card="patches")
-    return open_bundle(tmp_path / "base")
+def bundle(patches_bundle: Path) -> Bundle:
+    return open_bundle(patches_bundle)
 
 
 @pytest.fixture

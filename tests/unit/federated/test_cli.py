@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_sdk import open_bundle
+from edge_sdk.cli.app import app
+from federated import deploy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from federated.round_core import RoundOptions
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["federated", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_label_writes_a_version_with_labels(tiny_bundle: Path, tmp_path: Path) -> None:
+    status, out, _ = run(
+        "label", tiny_bundle, "--label", "circle", "--label", "square", "--out", tmp_path / "named"
+    )
+    assert status == 0
+    named = open_bundle(tmp_path / "named")
+    assert named.manifest.labels == ("circle", "square")
+    assert named.digest in out.replace("\n", "")
+
+
+def simulate_arguments(bundle: Path, out: Path) -> list[object]:
+    return [
+        "simulate", bundle, "--tasks", "digits", "--writers", 4, "--held-out", 3, "--images", 3,
+        "--rounds", 2, "--cohort", 3, "--clipping-norm", 5, "--out", out,
+    ]  # fmt: skip
+
+
+def test_simulate_reports_old_against_new_with_intervals(
+    patches_bundle: Path, tmp_path: Path
+) -> None:
+    status, out, _ = run(*simulate_arguments(patches_bundle, tmp_path / "new"), "--json")
+    assert status == 0
+    report = json.loads(out)
+    assert report["new_digest"] == open_bundle(tmp_path / "new").digest
+    assert report["start_digest"] == open_bundle(tmp_path / "new-start").digest
+    assert report["gain"]["count"] == 3
+    assert report["gain"]["mean"] == pytest.approx(
+        report["after"]["mean"] - report["before"]["mean"]
+    )
+    assert [entry["num_accepted"] for entry in report["rounds"]] == [3, 3]
+
+
+def test_simulate_prints_tables_for_people(patches_bundle: Path, tmp_path: Path) -> None:
+    status, out, _ = run(*simulate_arguments(patches_bundle, tmp_path / "new"))
+    assert status == 0
+    for words in ("writers who took no part", "gain, paired", "25.0 %", "accuracy"):
+        assert words in out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--rounds", 0, "rounds must be an integer >= 1"),
+        ("--clipping-norm", 0, "clipping_norm must be finite and > 0"),
+        ("--held-out", 1, "held_out must be >= 2"),
+        ("--tasks", "letters", "tasks must be one of digits, glyphs, omniglot"),
+        ("--prior-count", 0, "prior_count must be finite and > 0"),
+    ],
+)
+def test_a_wrong_option_is_one_clean_line_and_writes_nothing(
+    patches_bundle: Path, tmp_path: Path, option: str, value: object, complaint: str
+) -> None:
+    arguments = simulate_arguments(patches_bundle, tmp_path / "out" / "new")
+    status, _, err = run(*arguments, option, value)
+    assert status == 1
+    assert complaint in " ".join(err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_folder_is_not_replaced(patches_bundle: Path) -> None:
+    status, _, err = run(*simulate_arguments(patches_bundle, patches_bundle))
+    assert status == 1
+    assert "exists; name a folder that does not" in " ".join(err.split())
+
+
+def test_run_gives_each_home_a_node(
+    tiny_labelled_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, list[str], Path, RoundOptions]] = []
+
+    def pretend(
+        bundle: Path, homes: Sequence[Path], out: Path, options: RoundOptions, _: object
+    ) -> dict[str, Any]:
+        asked.append((bundle, [home.name for home in homes], out, options))
+        return {"bundle_digest": "d", "clients": [], "rounds": []}
+
+    monkeypatch.setattr(deploy, "run_on_loopback", pretend)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    for name in ("bob", "ann"):
+        (tmp_path / "homes" / name).mkdir(parents=True)
+    (tmp_path / "homes" / "notes.txt").write_text("not a home")
+    arguments = ["run", "--bundle", tiny_labelled_bundle, "--homes", tmp_path / "homes"]
+    status, out, _ = run(*arguments, "--rounds", 4, "--out", tmp_path / "new", "--json")
+
+    assert status == 0
+    assert json.loads(out)["bundle_digest"] == "d"
+    ((bundle, homes, target, options),) = asked
+    assert (bundle, homes, target) == (tiny_labelled_bundle, ["ann", "bob"], tmp_path / "new")
+    assert options.rounds == 4
+
+
+def test_run_without_homes_says_what_to_do(tiny_labelled_bundle: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--bundle", tiny_labelled_bundle, "--out", tmp_path / "new", "--homes"]
+    status, _, err = run(*arguments, tmp_path / "lost")
+    assert status == 1
+    assert "one Personalizer home for each user" in " ".join(err.split())
+    (tmp_path / "empty").mkdir()
+    status, _, err = run(*arguments, tmp_path / "empty")
+    assert status == 1
+    assert "teach at least one user first" in " ".join(err.split())
