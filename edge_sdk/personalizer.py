@@ -12,13 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
-from edge_sdk._core import State
 from edge_sdk.arrays import Float32Array, Int64Array, as_examples, as_rows
 from edge_sdk.engine import Engine
 from edge_sdk.errors import (
-    BadStateError,
     EmptySupportError,
     NothingTaughtError,
     StoreError,
@@ -26,14 +22,14 @@ from edge_sdk.errors import (
 )
 from edge_sdk.options import check_label
 from edge_sdk.personal_state import (
-    Fit,
+    KeptState,
     PersonalPrediction,
     fit,
     read_prediction,
     slot_names,
     slots_of,
 )
-from edge_sdk.store import Binding, Example, Store, StoredState
+from edge_sdk.store import Example, Store
 from edge_sdk.update import ModelUpdate, make_update
 
 if TYPE_CHECKING:
@@ -41,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
+    from edge_sdk._core import State
     from edge_sdk.bundle import Bundle
 
 
@@ -96,6 +93,7 @@ class Personalizer:
         self._bundle = self._engine.bundle
         self._lock = threading.RLock()
         self._store = Store(home)
+        self._kept = KeptState(self._engine, self._store)
         self._scrub_due = False
         self._dropped: tuple[int, ...] = ()
         try:
@@ -104,7 +102,7 @@ class Personalizer:
                 if drop_damaged:
                     self._dropped = self._store.damaged_ids()
                     self._store.delete_examples(self._dropped)
-                self._current = self._load()
+                self._current = self._kept.load(keep=True)
             if self._dropped:
                 self._store.scrub()
         except BaseException:
@@ -194,12 +192,13 @@ class Personalizer:
         started = time.perf_counter()
         with self._lock:
             with self._changing():
-                examples, features = self._store.load(self._feature_shape)
+                examples, features = self._kept.examples(adapted=False)
                 if not examples:
                     msg = "nothing is taught; call teach() first"
                     raise EmptySupportError(msg)
+                current = fit(self._engine, examples, features)
                 self._store.set_adapted_through(examples[-1].id)
-                current = self._fit_and_keep(examples, features)
+                self._kept.keep(current, examples)
             self._current = current
         return AdaptReport(
             losses=current.losses,
@@ -248,10 +247,16 @@ class Personalizer:
                 if self._store.delete_label(name) == 0:
                     msg = "this label was never taught here, or has been forgotten"
                     raise UnknownLabelError(msg)
-                current = self._recompute()
+                current = self._kept.fit_again(keep=True)
             self._current = current
             self._scrub_due = True
-            self._scrub()
+            self._scrub_due = not self._store.scrub()
+            if self._scrub_due:
+                msg = (
+                    "the label is forgotten, but a reader kept its bytes in the write-ahead log; "
+                    "they leave it at the next change or opening"
+                )
+                raise StoreError(msg)
 
     def support(self) -> tuple[Float32Array, Int64Array]:
         """What `adapt` uses: features float32 `[n, *features.shape]` and slots int64 `[n]`.
@@ -260,7 +265,7 @@ class Personalizer:
             StoreError: An example is damaged.
         """
         with self._reading():
-            examples, features = self._store.load(self._feature_shape)
+            examples, features = self._kept.examples(adapted=False)
         return features, slots_of(self._bundle.manifest, examples)
 
     def update(self, clipping_norm: float, *, start: State | None = None) -> ModelUpdate:
@@ -277,9 +282,7 @@ class Personalizer:
             DivergedError: Adapting from `start` was not finite.
         """
         with self._reading():
-            examples, features = self._store.load(
-                self._feature_shape, through=self._store.adapted_through()
-            )
+            examples, features = self._kept.examples(adapted=True)
         if not examples:
             msg = "there is nothing to share; call teach(), then adapt()"
             raise NothingTaughtError(msg)
@@ -294,77 +297,18 @@ class Personalizer:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """One transaction on a store whose features are this bundle's."""
+        """One transaction, of one thread at a time."""
         with self._lock:
             if self._scrub_due:
-                self._scrub()
-            with self._store.transaction():
-                if not self._is_bound():  # and so holds no example
-                    self._store.bind(self._binding())
+                self._scrub_due = not self._store.scrub()
+            with self._kept.transaction():
                 yield
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """One consistent version of a store whose features are this bundle's."""
-        with self._lock, self._store.snapshot():
-            self._is_bound()
+        """One consistent version of the store."""
+        with self._lock, self._kept.snapshot():
             yield
-
-    def _binding(self) -> Binding:
-        return Binding(self._bundle.embed_identity, self._feature_shape)
-
-    def _is_bound(self) -> bool:
-        """Whether the store is this bundle's; one without examples may become any bundle's."""
-        if self._store.binding() == self._binding():
-            return True
-        if self._store.examples():
-            msg = (
-                "the examples in this home were made with another embed.onnx; open it with the "
-                "bundle they were taught with, or choose another home and teach again"
-            )
-            raise BadStateError(msg)
-        return False
-
-    def _load(self) -> Fit:
-        """The stored state where it is intact and still right, else the same computed again."""
-        through = self._store.adapted_through()
-        examples = self._store.examples()
-        slot_names(self._bundle.manifest, examples)  # do all of them fit this bundle?
-        names = slot_names(self._bundle.manifest, [e for e in examples if e.id <= through])
-        stored = self._store.state()
-        if stored is None or (stored.bundle_digest, stored.examples_digest, stored.names) != (
-            self._bundle.digest,
-            self._store.examples_digest(through),
-            names,
-        ):
-            return self._recompute()
-        try:
-            state = State.from_bytes(stored.data)
-        except BadStateError:  # written by another version of the core
-            return self._recompute()
-        return Fit(state, names, np.zeros(0, dtype=np.float32))
-
-    def _recompute(self) -> Fit:
-        """Fit and store the state over the examples the last `adapt` saw that are still kept."""
-        examples, features = self._store.load(
-            self._feature_shape, through=self._store.adapted_through()
-        )
-        return self._fit_and_keep(examples, features)
-
-    def _fit_and_keep(self, examples: tuple[Example, ...], features: Float32Array) -> Fit:
-        fitted = fit(self._engine, examples, features)
-        if not examples:
-            self._store.set_state(None)
-            return fitted
-        self._store.set_state(
-            StoredState(
-                bundle_digest=self._bundle.digest,
-                examples_digest=self._store.examples_digest(examples[-1].id),
-                names=fitted.names,
-                data=fitted.state.to_bytes(),
-            )
-        )
-        return fitted
 
     def _refresh(self) -> None:
         """See what another process has committed, unless a change is under way in this one."""
@@ -373,18 +317,8 @@ class Personalizer:
         try:
             count = self._store.change_count()
             if count != self._seen:
-                with self._changing():
-                    self._current = self._load()
+                with self._reading():
+                    self._current = self._kept.load(keep=False)
                 self._seen = count
         finally:
             self._lock.release()
-
-    def _scrub(self) -> None:
-        """Make forgotten bytes leave the write-ahead log."""
-        if not self._store.scrub():
-            msg = (
-                "the label is forgotten, but a reader kept its bytes in the write-ahead log; "
-                "they leave it at the next change or opening"
-            )
-            raise StoreError(msg)
-        self._scrub_due = False

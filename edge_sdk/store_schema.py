@@ -45,7 +45,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        msg = f"the personal store failed: {error}; nothing was changed"
+        msg = f"the personal store failed: {error}"
         raise StoreError(msg) from error
 
 

@@ -1,8 +1,8 @@
 """Forks workers that teach, adapt and forget on one home for ever, until someone kills them.
 
-Run as a script: `kill_worker.py BUNDLE HOME transactional|torn`. Each line on stdin, `SEED`, forks one
-worker; its process id, each operation before it starts and after it is committed, and its end go to
-stdout. Forking from a process that has all imports done makes a worker start in milliseconds.
+Run as a script: `kill_worker.py BUNDLE HOME transactional|torn`. Each line on stdin, `SEED`, forks
+one worker; its process id, each operation before it starts and after it is committed, and its end
+go to stdout. Forking from a process that has all imports done makes a worker start in milliseconds.
 """
 
 from __future__ import annotations

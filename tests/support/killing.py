@@ -111,6 +111,12 @@ class Killer:
         self._process.kill()
         self._process.communicate()
 
+    def kill_many(self, num_kills: int, rng: np.random.Generator) -> Tally:
+        """Call `kill_one` so many times."""
+        for _ in range(num_kills):
+            self.kill_one(rng)
+        return self.tally
+
     def kill_one(self, rng: np.random.Generator) -> None:
         """Start a worker, kill it, and check the store; raises AssertionError if it is torn."""
         self._send(f"{self.tally.kills + 1}\n")
