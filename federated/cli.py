@@ -174,12 +174,12 @@ def _refuse_existing(out: Path) -> None:
 def _print_study(report: StudyReport, out: Path) -> None:
     _print_rounds([asdict(entry) for entry in report.rounds], report.per_round)
     table = Table("writers who took no part", "accuracy before teaching", "95 % interval")
-    for name, mean in (
-        ("old bundle", report.before),
-        ("new bundle", report.after),
-        ("gain, paired", report.gain),
+    for name, mean, unit in (
+        ("old bundle", report.before, "%"),
+        ("new bundle", report.after, "%"),
+        ("gain, paired", report.gain, "points"),
     ):
-        table.add_row(name, f"{100 * mean.mean:.1f} %", _interval(mean))
+        table.add_row(name, f"{100 * mean.mean:.1f} {unit}", _interval(mean))
     console = Console(highlight=False)
     console.print(table)
     console.print(f"new bundle: {out}")

@@ -48,7 +48,7 @@ _FIRST_STATUS_S, _LAST_STATUS_S = 5.0, 40.0
 _COMMAND_S = 60.0
 _START_S = 60.0
 
-_APP = """\
+APP = """\
 [project]
 name = "edge-sdk-rounds"
 version = "1.0.0"
@@ -160,13 +160,13 @@ def _run(
 ) -> dict[str, Any]:
     link_port, *node_ports = _free_ports(1 + len(clients))
     link = f"{_HOST}:{link_port}"
-    config = _toml(encode_run_config(settings, rounds))
+    config = toml(encode_run_config(settings, rounds))
     home, app, logs = work / "flwr", work / "app", work / "logs"
     for folder in (home, app, logs):
         folder.mkdir()
     (home / "config.toml").write_text(_CONNECTIONS.format(name=_CONNECTION, address=link), "utf-8")
     (app / "LICENSE").write_text("Apache-2.0\n", "utf-8")  # Flower asks for such a file
-    (app / "pyproject.toml").write_text(_APP + config, "utf-8")
+    (app / "pyproject.toml").write_text(APP + config, "utf-8")
     programs = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -190,7 +190,7 @@ def _run(
                 [
                     str(programs / "flower-supernode"),
                     *("--insecure", "--superlink", link, "--host", _HOST, "--port", str(port)),
-                    *("--node-config", _toml(encode_client_settings(client), " ")),
+                    *("--node-config", toml(encode_client_settings(client), " ")),
                 ],
             )
         _wait_for_port(processes, link_port)
@@ -278,7 +278,7 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _toml(values: Mapping[str, str | float], separator: str = "\n") -> str:
+def toml(values: Mapping[str, str | float], separator: str = "\n") -> str:
     """Write flat `key = value` pairs that TOML and Flower's command line read alike."""
     parts = []
     for key, value in values.items():

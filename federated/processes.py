@@ -12,14 +12,16 @@ import os
 import secrets
 import signal
 import subprocess
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from federated.errors import DeploymentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 MARK_NAME = "EDGE_SDK_DEPLOYMENT"
 
@@ -112,9 +114,16 @@ class ProcessSet:
     def stop(self) -> None:
         """End all processes and their children: ask first, then kill. Safe to call twice.
 
+        In the main thread, SIGINT and SIGTERM wait until it is done, so that a second Ctrl-C
+        leaves nothing either.
+
         Raises:
             DeploymentError: A process is still there; the message has its id.
         """
+        with _undisturbed():
+            self._stop()
+
+    def _stop(self) -> None:
         for process in self._running.values():
             _signal_group(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_S
@@ -147,6 +156,25 @@ def marked_processes(mark: str) -> list[int]:
         if wanted in environment.split(b"\0"):
             found.append(int(entry.name))
     return sorted(found)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda got, _: received.append(got))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

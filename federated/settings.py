@@ -1,4 +1,8 @@
-"""A Flower run's settings: run config and node config, read and written here only."""
+"""A Flower run's settings: run config and node config, read and written here only.
+
+Flower sends the run config to every client too, so it holds nothing secret; a node config stays on
+its node.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,17 @@ print("ready", flush=True)
 time.sleep(60)
 """
 
+# A child that sends its parent a Ctrl-C when it is asked to end.
+NAG = """
+import os, signal, sys, time
+def nag(*_):
+    os.kill(int(sys.argv[1]), signal.SIGINT)
+    raise SystemExit
+signal.signal(signal.SIGTERM, nag)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the check reads /proc")
 
 
@@ -43,6 +54,16 @@ def test_nothing_is_left_of_a_family_that_ignores_the_signal(tmp_path: Path) -> 
         while len(marked_processes(processes.mark)) < 3:  # the grandchild may still be starting
             assert time.monotonic() < deadline
             time.sleep(0.02)
+    assert marked_processes(processes.mark) == []
+
+
+def test_a_second_interrupt_waits_until_everything_is_stopped(tmp_path: Path) -> None:
+    processes = ProcessSet(tmp_path, os.environ)
+    processes.start("sleeper", [sys.executable, "-c", SLEEP])
+    processes.start("nagger", [sys.executable, "-c", NAG, str(os.getpid())])
+    wait_for(tmp_path / "nagger.log", "ready")
+    with pytest.raises(KeyboardInterrupt):
+        processes.stop()  # asks the nagger to end, and it answers with a Ctrl-C of its own
     assert marked_processes(processes.mark) == []
 
 
