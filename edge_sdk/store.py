@@ -112,16 +112,14 @@ class Store:
         identity, shape = self._meta("embed_identity"), self._meta("feature_shape")
         if identity is None or shape is None:
             return None
-        try:
-            return Binding(identity, tuple(int(size) for size in json.loads(shape)))
-        except (ValueError, TypeError) as error:
-            msg = "the store's meta table is damaged; restore the home folder from a backup"
-            raise StoreError(msg) from error
+        return Binding(identity, tuple(json.loads(shape)))
 
     def bind(self, binding: Binding) -> None:
-        """Set what features are made with from now on."""
+        """Set what features are made with from now on, in a store without examples."""
         self._set_meta("embed_identity", binding.embed_identity)
         self._set_meta("feature_shape", json.dumps(list(binding.feature_shape)))
+        self.set_adapted_through(0)
+        self._seal()
 
     def adapted_through(self) -> int:
         """The largest example id that the last adaptation saw; 0 before the first."""
@@ -134,26 +132,36 @@ class Store:
     def add(self, label: str, features: Float32Array) -> tuple[int, ...]:
         """Append examples `[n, *feature_shape]` of one label; returns their ids, ascending."""
         db = self._open_db()
-        ids = []
-        for row in features:
-            blob = row.astype("<f4").tobytes()
-            cursor = db.execute(
-                "INSERT INTO examples (label, features, sha256) VALUES (?, ?, ?)",
-                (label, blob, _digest(label, blob)),
+        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'examples'").fetchone()
+        first = 1 if row is None else int(row[0]) + 1
+        ids = tuple(range(first, first + len(features)))
+        for example_id, values in zip(ids, features, strict=True):
+            blob = values.astype("<f4").tobytes()
+            db.execute(
+                "INSERT INTO examples (id, label, features, sha256) VALUES (?, ?, ?, ?)",
+                (example_id, label, blob, _digest(example_id, label, blob)),
             )
-            ids.append(int(cursor.lastrowid or 0))
-        return tuple(ids)
+        self._seal()
+        return ids
 
     def delete_label(self, label: str) -> int:
         """Delete the examples of one label; returns how many there were."""
-        return self._open_db().execute("DELETE FROM examples WHERE label = ?", (label,)).rowcount
+        cursor = self._open_db().execute("DELETE FROM examples WHERE label = ?", (label,))
+        self._seal()
+        return cursor.rowcount
 
     def delete_examples(self, ids: Iterable[int]) -> None:
-        """Delete examples by id."""
+        """Delete examples by id; what is left counts as complete."""
         self._open_db().executemany("DELETE FROM examples WHERE id = ?", ((i,) for i in ids))
+        self._seal()
 
     def examples(self) -> tuple[Example, ...]:
-        """All kept examples in the order they were taught."""
+        """All kept examples in the order they were taught.
+
+        Raises:
+            StoreError: An example is missing.
+        """
+        self._check_seal()
         rows = self._open_db().execute("SELECT id, label FROM examples ORDER BY id")
         return tuple(Example(int(i), str(label)) for i, label in rows)
 
@@ -164,7 +172,7 @@ class Store:
             "SELECT id, sha256 FROM examples WHERE id <= ? ORDER BY id", (through,)
         )
         for example_id, sha256 in rows:
-            digest.update(f"{example_id}:".encode("ascii") + bytes(sha256))
+            digest.update(_digest(str(example_id), sha256))
         return digest.hexdigest()
 
     def load(
@@ -173,8 +181,9 @@ class Store:
         """Examples with ids up to `through` (all by default) and their features `[n, *shape]`.
 
         Raises:
-            StoreError: An example is damaged; names its id. Nothing is left out silently.
+            StoreError: An example is damaged (names its id) or missing. None is left out silently.
         """
+        self._check_seal()
         examples, rows = [], []
         for example, blob, good in self._checked(through):
             if not good or len(blob) != 4 * int(np.prod(shape)):
@@ -202,7 +211,7 @@ class Store:
         if row is None:
             return None
         bundle_digest, examples_digest, names, data, sha256 = row
-        if sha256 != _digest(bundle_digest, examples_digest, names, data):
+        if not isinstance(data, bytes) or sha256 != _digest(*row[:-1]):
             return None
         return StoredState(bundle_digest, examples_digest, tuple(json.loads(names)), data)
 
@@ -235,19 +244,46 @@ class Store:
         )
         for example_id, label, blob, sha256 in rows:
             typed = isinstance(label, str) and isinstance(blob, bytes)
-            good = typed and sha256 == _digest(label, blob)
+            good = typed and sha256 == _digest(example_id, label, blob)
             yield Example(int(example_id), label if typed else ""), blob if typed else b"", good
 
     def _meta(self, key: str) -> str | None:
-        row = self._open_db().execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+        row = (
+            self._open_db()
+            .execute("SELECT value, sha256 FROM meta WHERE key = ?", (key,))
+            .fetchone()
+        )
+        if row is None:
+            (num_rows,) = self._open_db().execute("SELECT count(*) FROM meta").fetchone()
+            if num_rows:  # bind() writes all of them at once
+                raise _damaged_meta()
+            return None
+        if row[1] != _digest(key, row[0]):
+            raise _damaged_meta()
+        return str(row[0])
 
     def _set_meta(self, key: str, value: str) -> None:
         self._open_db().execute(
-            "INSERT INTO meta (key, value) VALUES (?, ?) "
-            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (key, value),
+            "INSERT OR REPLACE INTO meta (key, value, sha256) VALUES (?, ?, ?)",
+            (key, value, _digest(key, value)),
         )
+
+    def _seal(self) -> None:
+        """Remember which ids there are, so that a lost row is noticed."""
+        self._set_meta("example_ids", self._ids_digest())
+
+    def _check_seal(self) -> None:
+        sealed = self._meta("example_ids")
+        if sealed not in {None, self._ids_digest()}:
+            msg = (
+                "examples are missing from the store; open the home with drop_damaged=True to go "
+                "on without them, then teach them again"
+            )
+            raise StoreError(msg)
+
+    def _ids_digest(self) -> str:
+        rows = self._open_db().execute("SELECT id FROM examples ORDER BY id")
+        return _digest(*(row[0] for row in rows)).hex()
 
     def _open_db(self) -> sqlite3.Connection:
         if self._db is None:
@@ -269,10 +305,14 @@ class Store:
                 raise
 
 
-def _digest(*parts: str | bytes) -> bytes:
-    """SHA-256 of the parts and their lengths."""
+def _digest(*parts: object) -> bytes:
+    """SHA-256 of strings and bytes and their lengths; damage may have made other types of them."""
     digest = hashlib.sha256()
     for part in parts:
-        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else bytes(part)
+        data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.digest()
+
+
+def _damaged_meta() -> StoreError:
+    return StoreError("the store's meta table is damaged; restore the home folder from a backup")

@@ -20,13 +20,14 @@ APPLICATION_ID = 0x45444745  # "EDGE": sqlite3 keeps it in the file's header
 _SCHEMA = """
 CREATE TABLE meta (
   key TEXT PRIMARY KEY NOT NULL,
-  value TEXT NOT NULL
+  value TEXT NOT NULL,
+  sha256 BLOB NOT NULL                  -- of key and value
 ) WITHOUT ROWID;
 CREATE TABLE examples (
   id INTEGER PRIMARY KEY AUTOINCREMENT, -- ids only grow: order taught
   label TEXT NOT NULL,
   features BLOB NOT NULL,               -- little-endian float32
-  sha256 BLOB NOT NULL                  -- of label and features
+  sha256 BLOB NOT NULL                  -- of id, label and features
 );
 CREATE TABLE state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -39,14 +40,28 @@ CREATE TABLE state (
 """
 
 
+_REASONS = {
+    "SQLITE_BUSY": "it is locked by another process; try again",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_CORRUPT": "it is damaged; restore the home folder from a backup, or choose another",
+    "SQLITE_NOTADB": "its file is not a database; choose another home folder",
+    "SQLITE_READONLY": "it is read-only",
+}
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what sqlite3 raises into `StoreError`; its own texts hold no user data."""
+    """Turn what sqlite3 raises into `StoreError`.
+
+    Its text is left out: from a damaged file that may be anything, a label too.
+    """
     try:
         yield
-    except sqlite3.Error as error:
-        msg = f"the personal store failed: {error}"
-        raise StoreError(msg) from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
+        reason = next((why for code, why in _REASONS.items() if name.startswith(code)), "")
+        msg = f"the personal store failed ({name}){': ' if reason else ''}{reason}"
+        raise StoreError(msg) from None
 
 
 def open_database(path: Path, *, busy_timeout_ms: int) -> sqlite3.Connection:
