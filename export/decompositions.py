@@ -88,8 +88,47 @@ def convolution_backward(  # the signature of aten::convolution_backward
     return grad_x, grad_weight, grad_bias
 
 
+def max_pool2d_with_indices_backward(  # the signature of the aten operation
+    grad_output: Tensor,
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+    _indices: Tensor,
+) -> Tensor:
+    """Gradient of max-pooling over windows that do not overlap.
+
+    All of a window's gradient goes to its first largest element. (To mark each element that equals
+    the maximum is wrong wherever a window has ties, as on a flat background.)
+
+    Raises:
+        NotImplementedError: For windows that overlap or are padded.
+    """
+    kh, kw = kernel_size
+    steps = list(stride) or [kh, kw]
+    if steps != [kh, kw] or any(padding) or any(d != 1 for d in dilation) or ceil_mode:
+        msg = (
+            "only max-pooling over disjoint windows without padding has an exportable backward pass"
+        )
+        raise NotImplementedError(msg)
+    n, channels, out_h, out_w = grad_output.shape
+    height, width = x.shape[2:]
+    windows = x[:, :, : out_h * kh, : out_w * kw].reshape(n, channels, out_h, kh, out_w, kw)
+    windows = windows.permute(0, 1, 2, 4, 3, 5).reshape(n, channels, out_h, out_w, kh * kw)
+    first = windows.argmax(-1, keepdim=True)
+    hot = (first == torch.arange(kh * kw, device=x.device)).to(grad_output.dtype)
+    grads = (hot * grad_output[..., None]).reshape(n, channels, out_h, out_w, kh, kw)
+    grads = grads.permute(0, 1, 2, 4, 3, 5).reshape(n, channels, out_h * kh, out_w * kw)
+    rest = [0, width - out_w * kw, 0, height - out_h * kh]
+    padded: Tensor = aten.constant_pad_nd.default(grads, rest, 0.0)
+    return padded
+
+
 def decomposition_table() -> dict[Any, Callable[..., Any]]:
     """Core ATen decompositions and our own backward ones."""
     table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
     table[aten.convolution_backward.default] = convolution_backward
+    table[aten.max_pool2d_with_indices_backward.default] = max_pool2d_with_indices_backward
     return table

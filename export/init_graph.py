@@ -46,7 +46,9 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
         if not np.isfinite(tensor).all():
             msg = f"state tensor {name} is not finite"
             raise NonFiniteError(msg)
-        if encoding == "int8" and tensor.ndim >= 2 and tensor.size >= MIN_INT8_SIZE:
+        if _is_constant(tensor):  # nothing to ship but the number; most starting states are zeros
+            nodes += _constant(tensor, out)
+        elif encoding == "int8" and tensor.ndim >= 2 and tensor.size >= MIN_INT8_SIZE:
             quantized, scale = quantize_rows(tensor)
             constants += [
                 numpy_helper.from_array(quantized, constant),
@@ -70,6 +72,20 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = IR_VERSION
     return serialize(model, batch_inputs=())
+
+
+def _is_constant(tensor: NDArray[np.float32]) -> bool:
+    bits = np.ascontiguousarray(tensor).view(np.uint32)
+    return tensor.size > 1 and bool((bits == bits.flat[0]).all())
+
+
+def _constant(tensor: NDArray[np.float32], out: str) -> list[onnx.NodeProto]:
+    shape = numpy_helper.from_array(np.array(tensor.shape, np.int64))
+    value = numpy_helper.from_array(tensor.ravel()[:1])
+    return [
+        helper.make_node("Constant", [], [f"shape.{out}"], value=shape),
+        helper.make_node("ConstantOfShape", [f"shape.{out}"], [out], value=value),
+    ]
 
 
 def quantize_rows(tensor: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

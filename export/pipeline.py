@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from edge_sdk import Engine, open_bundle
+from edge_sdk.errors import NonFiniteError
 from edge_sdk.manifest import BundleDraft, FeaturesSpec, InputSpec, Json, TensorSpec
 from export.bundle_writer import write_bundle
 from export.errors import GateError
@@ -105,12 +106,14 @@ def export_bundle(
         overwrite: Replace a bundle that is at `out`.
 
     Raises:
+        NonFiniteError: A weight is NaN or infinite.
         GateError: The device would compute something else, or quantization costs too much.
         InvalidOptionError: `out` exists, or an option is not allowed.
 
     On any error `out` is what it was before.
     """
     o = options
+    _check_finite(learner)
     state = {k: v.detach().numpy() for k, v in learner.init(learner.options.ways).items()}
     graphs = export_graphs(learner)
     draft = _draft(learner, source, o, provenance or {})
@@ -161,6 +164,13 @@ def export_bundle(
         shipped=quantized.accuracy,
         drop=drop,
     )
+
+
+def _check_finite(learner: Learner) -> None:
+    for name, tensor in learner.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            msg = f"{name} is not finite; nothing was written"
+            raise NonFiniteError(msg)
 
 
 def _draft(

@@ -1,0 +1,161 @@
+"""One suite over every learner: what the contract promises holds, whatever the family."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from export.learners.base import UNUSED_LOGIT, Learner, LearnerOptions, State
+from export.learners.registry import LEARNERS, make_learner
+
+WAYS = 6
+OPTIONS = LearnerOptions(hidden=8, ways=WAYS, steps=3)
+
+
+@pytest.fixture(params=sorted(LEARNERS))
+def learner(request: pytest.FixtureRequest) -> Learner:
+    # float64, so that equalities below are about the algorithm and not about rounding
+    return make_learner(request.param, OPTIONS, seed=1).double().eval()
+
+
+def support(learner: Learner, num_classes: int = 3, shots: int = 2) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(5)
+    n = num_classes * shots
+    x = torch.rand((n, *OPTIONS.input_shape), generator=generator, dtype=torch.float64)
+    labels = torch.arange(n) % num_classes
+    with torch.no_grad():
+        return learner.embed(x), labels, torch.ones(n, dtype=torch.float64)
+
+
+def adapt(learner: Learner, *inputs: torch.Tensor, ways: int = WAYS) -> State:
+    with torch.no_grad():
+        state = learner.init(ways)
+        for _ in range(learner.steps):
+            state, _ = learner.adapt(state, *inputs)
+    return state
+
+
+def test_the_state_has_counts_that_never_leave(learner: Learner) -> None:
+    state = learner.init(WAYS)
+    assert learner.roles["counts"] == "personal"
+    assert state["counts"].shape == (WAYS,)
+    assert set(learner.roles) <= set(state)
+
+
+def test_slot_tensors_have_one_row_a_slot(learner: Learner) -> None:
+    for ways in (2, 5):
+        state = learner.init(ways)
+        for name, role in learner.roles.items():
+            if role == "slot":
+                assert state[name].shape[0] == ways
+
+
+def test_adapt_keeps_the_shapes_of_the_state(learner: Learner) -> None:
+    before, after = learner.init(WAYS), adapt(learner, *support(learner))
+    assert {k: v.shape for k, v in before.items()} == {k: v.shape for k, v in after.items()}
+
+
+def test_only_taught_slots_are_predicted(learner: Learner) -> None:
+    features, labels, weights = support(learner, num_classes=3)
+    state = adapt(learner, features, labels, weights)
+    logits = learner.predict(state, features)
+    assert (logits[:, 3:] == UNUSED_LOGIT).all()
+    assert (logits[:, :3] > UNUSED_LOGIT / 2).all()
+    torch.testing.assert_close(state["counts"], torch.tensor([2, 2, 2, 0, 0, 0]).double())
+
+
+def test_adapting_fits_the_support_set(learner: Learner) -> None:
+    features, labels, weights = support(learner, num_classes=4, shots=1)
+    with torch.no_grad():
+        state = learner.init(WAYS)
+        losses = []
+        for _ in range(2 if learner.adaptation == "gradient" else 1):
+            state, loss = learner.adapt(state, features, labels, weights)
+            losses.append(loss.item())
+    after = torch.nn.functional.cross_entropy(learner.predict(state, features), labels).item()
+    chance = torch.log(torch.tensor(4.0)).item()
+    assert after < chance
+    if learner.adaptation == "gradient":
+        assert losses[0] == pytest.approx(chance)  # every head starts undecided
+        assert losses[1] < losses[0]
+    else:
+        assert losses[0] == pytest.approx(after)  # a closed form reports the loss of its new state
+
+
+def test_an_example_of_weight_zero_changes_nothing(learner: Learner) -> None:
+    features, labels, weights = support(learner)
+    padded = adapt(
+        learner,
+        torch.cat([features, features[:2] * 3]),
+        torch.cat([labels, torch.tensor([4, 5])]),
+        torch.cat([weights, torch.zeros(2, dtype=torch.float64)]),
+    )
+    for name, want in adapt(learner, features, labels, weights).items():
+        torch.testing.assert_close(padded[name], want, rtol=1e-12, atol=1e-14)
+
+
+def test_an_example_of_weight_two_counts_twice(learner: Learner) -> None:
+    features, labels, weights = support(learner)
+    heavy = weights.clone()
+    heavy[0] = 2
+    doubled = adapt(learner, features, labels, heavy)
+    repeated = adapt(
+        learner,
+        torch.cat([features, features[:1]]),
+        torch.cat([labels, labels[:1]]),
+        torch.cat([weights, weights[:1]]),
+    )
+    for name, want in repeated.items():
+        torch.testing.assert_close(doubled[name], want, rtol=1e-11, atol=1e-13)
+
+
+def test_the_order_of_examples_does_not_matter(learner: Learner) -> None:
+    features, labels, weights = support(learner)
+    order = torch.tensor([3, 1, 5, 0, 4, 2])
+    shuffled = adapt(learner, features[order], labels[order], weights)
+    for name, want in adapt(learner, features, labels, weights).items():
+        torch.testing.assert_close(shuffled[name], want, rtol=1e-11, atol=1e-13)
+
+
+def test_no_slot_is_special(learner: Learner) -> None:
+    features, labels, weights = support(learner, num_classes=3)
+    query = features * 0.9
+    plain = learner.predict(adapt(learner, features, labels, weights), query)
+    moved = learner.predict(adapt(learner, features, 5 - labels, weights), query)
+    torch.testing.assert_close(moved.flip(1)[:, :3], plain[:, :3], rtol=1e-10, atol=1e-12)
+
+
+def test_unused_slots_do_not_matter(learner: Learner) -> None:
+    inputs = support(learner, num_classes=3)
+    few, many = adapt(learner, *inputs, ways=3), adapt(learner, *inputs, ways=WAYS)
+    torch.testing.assert_close(
+        learner.predict(many, inputs[0])[:, :3], learner.predict(few, inputs[0]), rtol=1e-12, atol=0
+    )
+
+
+def test_the_meta_gradient_agrees_with_finite_differences(learner: Learner) -> None:
+    generator = torch.Generator().manual_seed(9)
+    x = torch.rand((6, *OPTIONS.input_shape), generator=generator, dtype=torch.float64)
+    labels = torch.arange(3).repeat(2)
+    weights = torch.ones(3, dtype=torch.float64)
+
+    def loss() -> torch.Tensor:
+        features = learner.embed(x)
+        state = learner.init(3)
+        for _ in range(learner.steps):
+            state, _ = learner.adapt(state, features[:3], labels[:3], weights)
+        return torch.nn.functional.cross_entropy(learner.predict(state, features[3:]), labels[3:])
+
+    loss().backward()  # type: ignore[no-untyped-call]
+    for parameter in learner.parameters():
+        assert parameter.grad is not None
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        step = 1e-6
+        with torch.no_grad():
+            parameter.add_(step * direction)
+            above = loss()
+            parameter.sub_(2 * step * direction)
+            below = loss()
+            parameter.add_(step * direction)
+        slope = (above - below) / (2 * step)
+        torch.testing.assert_close((parameter.grad * direction).sum(), slope, rtol=1e-4, atol=1e-7)

@@ -1,0 +1,61 @@
+"""A learner as a float32 bundle that passed no gate, loaded: what parity tests compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from edge_sdk import Engine, open_bundle
+from edge_sdk.manifest import BundleDraft, FeaturesSpec, InputSpec, TensorSpec
+from export.bundle_writer import write_bundle
+from export.init_graph import init_graph
+from export.to_onnx import export_graphs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from export.learners.base import Learner
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A learner, and the engine that runs its float32 bundle."""
+
+    learner: Learner
+    engine: Engine
+
+
+def export(learner: Learner, folder: Path, **kwargs: object) -> Exported:
+    """Write a float32 bundle without any gate, and load it."""
+    learner.eval()
+    with torch.no_grad():
+        state = learner.init(learner.options.ways)
+        features = learner.embed(torch.zeros(1, *learner.options.input_shape)).shape[1:]
+    arrays = {name: tensor.detach().numpy() for name, tensor in state.items()}
+    graphs = export_graphs(learner, **kwargs)  # type: ignore[arg-type]
+    draft = BundleDraft(
+        name=learner.name,
+        version=1,
+        parent=None,
+        learner=learner.name,
+        adaptation=learner.adaptation,
+        steps=learner.steps,
+        ways=learner.options.ways,
+        labels=(),
+        input=InputSpec(shape=learner.options.input_shape, description="test"),
+        features=FeaturesSpec(shape=tuple(features)),
+        state=tuple(
+            TensorSpec(name=name, shape=a.shape, role=learner.roles.get(name, "shared"))
+            for name, a in arrays.items()
+        ),
+    )
+    path = folder / learner.name
+    write_bundle(
+        path,
+        manifest_fields=draft,
+        graphs={**graphs, "init.onnx": init_graph(arrays, "float32")},
+        model_card="test\n",
+    )
+    return Exported(learner, Engine(open_bundle(path)))

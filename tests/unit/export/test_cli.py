@@ -1,0 +1,67 @@
+"""`edge-sdk export` as a person runs it: a few outer steps, a bundle, an evaluation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("typer", reason="needs the extra cli")
+
+from typer.testing import CliRunner
+
+from edge_sdk import open_bundle
+from edge_sdk.cli.app import app
+from tests.support.tasks import BlockTasks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRAIN = ["export", "train", "--learner", "prototypical", "--tasks", "glyphs", "--threads", "1"]
+SMALL = ["--steps", "2", "--hidden", "8", "--ways", "6", "--json"]
+
+
+@pytest.fixture(autouse=True)
+def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks in place of glyphs: the command is what is tested, not the generator."""
+    monkeypatch.setattr(
+        "export.tasks.registry.open_tasks",
+        lambda _name, **_kwargs: BlockTasks(classes=140, images_per_class=8),
+    )
+
+
+def test_train_then_evaluate(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    result = CliRunner().invoke(app, [*TRAIN, *SMALL, "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    opened = open_bundle(out)
+    assert report["digest"] == opened.digest
+    assert report["outer_steps"] == 2
+    assert report["validation_shipped"]["count"] == 300
+    assert opened.manifest.name == "glyphs-prototypical"
+
+    evaluate = ["export", "evaluate", str(out), "--tasks", "glyphs", "--queries", "4"]
+    result = CliRunner().invoke(app, [*evaluate, "--episodes", "5", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["accuracy"]["count"] == 5
+    assert 0 <= found["accuracy"]["mean"] <= 1
+
+    table = CliRunner().invoke(app, [*evaluate, "--episodes", "5"]).stdout
+    assert "5-way 1-shot" in table
+    assert "±" in table
+
+    again = CliRunner().invoke(app, [*TRAIN, *SMALL, "--out", str(out)])
+    assert again.exit_code == 1
+    assert "pass --overwrite" in again.stderr
+    assert open_bundle(out).digest == opened.digest
+
+
+def test_an_unknown_learner_is_one_clean_line(tmp_path: Path) -> None:
+    args = ["export", "train", "--learner", "magic", "--tasks", "glyphs", "--out"]
+    result = CliRunner().invoke(app, [*args, str(tmp_path / "b")])
+    assert result.exit_code == 1
+    assert "magic" in result.stderr
+    assert "Traceback" not in result.output
