@@ -99,7 +99,7 @@ py::tuple adapt(const Engine& engine, const py::object& features, const py::obje
   }
   const py::array_t<float> losses(static_cast<py::ssize_t>(result.losses.size()),
                                   result.losses.data());
-  return py::make_tuple(to_python(std::move(result.state)), losses);
+  return py::make_tuple(to_python(result.state), losses);
 }
 
 }  // namespace

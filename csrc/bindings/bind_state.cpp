@@ -43,7 +43,7 @@ py::bytes to_bytes(const State& state) {
     const py::gil_scoped_release nogil;
     bytes = state.to_bytes();
   }
-  return py::bytes(bytes);
+  return bytes;
 }
 
 py::tuple names(const State& state) {
@@ -58,6 +58,7 @@ py::array get(const py::object& self, const std::string& name) {
   const auto index = state.layout()->find(name);
   if (!index) throw py::key_error(name);
   py::array_t<float> array(state.spec(*index).shape, state.data(*index), self);
+  // NOLINTNEXTLINE(bugprone-signed-bitwise): numpy's flags are an int
   py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
   return std::move(array);
 }

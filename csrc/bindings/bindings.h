@@ -4,7 +4,6 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
-#include <utility>
 
 #include "edge/state.h"
 
@@ -14,8 +13,8 @@ void bind_state(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
 
 /// pybind11 holds objects as non-const; State has const methods only.
-inline std::shared_ptr<State> to_python(StatePtr state) {
-  return std::const_pointer_cast<State>(std::move(state));
+inline std::shared_ptr<State> to_python(const StatePtr& state) {
+  return std::const_pointer_cast<State>(state);
 }
 
 }  // namespace edge::bindings

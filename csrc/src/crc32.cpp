@@ -14,13 +14,14 @@ constexpr Tables make_tables() {
   Tables tables{};
   for (std::uint32_t byte = 0; byte < 256; ++byte) {
     std::uint32_t value = byte;
-    for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1U) ? 0xEDB88320U : 0U);
+    for (int bit = 0; bit < 8; ++bit)
+      value = (value >> 1U) ^ ((value & 1U) != 0 ? 0xEDB88320U : 0U);
     tables[0][byte] = value;
   }
   for (std::size_t lane = 1; lane < kLanes; ++lane) {
     for (std::size_t byte = 0; byte < 256; ++byte) {
       const std::uint32_t before = tables[lane - 1][byte];
-      tables[lane][byte] = (before >> 8) ^ tables[0][before & 0xFFU];
+      tables[lane][byte] = (before >> 8U) ^ tables[0][before & 0xFFU];
     }
   }
   return tables;
@@ -39,12 +40,12 @@ std::uint32_t crc32(std::string_view bytes) noexcept {
   for (; i + kLanes <= bytes.size(); i += kLanes) {
     std::uint32_t next = 0;
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const std::uint32_t from_crc = lane < 4 ? (crc >> (8 * lane)) & 0xFFU : 0U;
+      const std::uint32_t from_crc = lane < 4 ? (crc >> (8U * lane)) & 0xFFU : 0U;
       next ^= kTables[kLanes - 1 - lane][byte_at(i + lane) ^ from_crc];
     }
     crc = next;
   }
-  for (; i < bytes.size(); ++i) crc = (crc >> 8) ^ kTables[0][(crc ^ byte_at(i)) & 0xFFU];
+  for (; i < bytes.size(); ++i) crc = (crc >> 8U) ^ kTables[0][(crc ^ byte_at(i)) & 0xFFU];
   return ~crc;
 }
 

@@ -231,13 +231,12 @@ Adaptation Engine::adapt(const FloatView& features, const LabelView& labels,
                                   element_count(features.shape));
   const ort::Value labels_value(runtime, labels.data, labels.shape, rows);
   const ort::Value weights_value(runtime, weights ? weights->data : ones.data(), {n}, rows);
-  float loss = 0;
+  float loss = 0;  // NOLINT(misc-const-correctness): the runtime writes it
   const ort::Value loss_value(runtime, &loss, {}, 1);
 
   // Step k reads the slate that step k-1 wrote and writes the other: nothing is copied in between.
   Slate written(runtime, layout);
-  std::optional<Slate> spare;
-  if (num_steps > 1) spare.emplace(runtime, layout);
+  const auto spare = num_steps > 1 ? std::make_unique<Slate>(runtime, layout) : nullptr;
   Handles inputs;
   from_values.append_to(inputs);
   for (const ort::Value* value : {&features_value, &labels_value, &weights_value}) {

@@ -2,6 +2,7 @@
 #include "self_contained.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "edge/error.h"
 
@@ -11,7 +12,7 @@ namespace {
 // As deep as the runtime's own parser goes.
 constexpr int kMaxDepth = 100;
 
-enum class Message {
+enum class Message : std::uint8_t {
   kModel,
   kGraph,
   kNode,
@@ -24,7 +25,7 @@ enum class Message {
 
 struct Child {
   Message parent;
-  std::uint64_t field;
+  std::uint8_t field;
   Message child;
 };
 
@@ -55,16 +56,17 @@ constexpr std::uint64_t kDataLocation = 14;  // of a tensor: 0 inside, 1 outside
 
 class Walker {
  public:
-  explicit Walker(const std::string& file) : file_(file) {}
+  explicit Walker(std::string file) : file_(std::move(file)) {}
 
+  // NOLINTNEXTLINE(misc-no-recursion): the depth is bounded
   void walk(Message message, std::string_view bytes, int depth) const {
     if (depth > kMaxDepth) refuse("is nested too deeply");
     while (!bytes.empty()) {
       const std::uint64_t tag = varint(bytes);
-      const std::uint64_t field = tag >> 3;
+      const std::uint64_t field = tag >> 3U;
       std::uint64_t number = 0;
       std::string_view content;
-      switch (tag & 7) {
+      switch (tag & 7U) {
         case 0:
           number = varint(bytes);
           break;
@@ -112,7 +114,7 @@ class Walker {
     refuse("is not an ONNX graph");
   }
 
-  const std::string& file_;
+  std::string file_;
 };
 
 }  // namespace

@@ -145,7 +145,7 @@ StatePtr State::from_tensors(std::vector<TensorSpec> specs, const std::vector<co
 
 StatePtr State::from_bytes(std::string_view bytes) {
   constexpr std::size_t kChecksum = sizeof(std::uint32_t);
-  if (bytes.size() < kMagic.size() + 2 * sizeof(std::uint32_t) + kChecksum) {
+  if (bytes.size() < kMagic.size() + (2 * sizeof(std::uint32_t)) + kChecksum) {
     refuse("state bytes end too early");
   }
   const std::string_view body = bytes.substr(0, bytes.size() - kChecksum);
@@ -162,6 +162,7 @@ StatePtr State::from_bytes(std::string_view bytes) {
   const auto num_tensors = reader.number<std::uint32_t>();
   if (num_tensors > StateLayout::kMaxTensors) refuse("state bytes hold too many tensors");
   std::vector<TensorSpec> specs;
+  specs.reserve(num_tensors);
   for (std::uint32_t i = 0; i < num_tensors; ++i) specs.push_back(read_spec(reader));
   auto layout = std::make_shared<const StateLayout>(std::move(specs));
   if (reader.left() != value_bytes(*layout)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -9,7 +10,7 @@
 namespace edge {
 
 /// What went wrong. Each code has a class of the same name in edge_sdk/errors.py.
-enum class ErrorCode {
+enum class ErrorCode : std::uint8_t {
   kInvalidOption,
   kShapeMismatch,
   kDtypeMismatch,

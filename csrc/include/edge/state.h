@@ -29,7 +29,7 @@ class StateLayout {
   static constexpr std::size_t kMaxTensors = 4096;
   static constexpr std::size_t kMaxNameLength = 256;
   static constexpr std::size_t kMaxRank = 8;
-  static constexpr std::size_t kMaxElements = std::size_t{1} << 30;
+  static constexpr std::size_t kMaxElements = std::size_t{1} << 30U;
 
   /// @param specs  at least one; distinct names of printable ASCII without spaces; every axis >= 1
   /// @throws Error  kBadState where a name, a shape or a cap is violated

@@ -21,7 +21,8 @@ constexpr const char* kRemedy =
 }
 
 // The core never prints: errors come back as statuses, so there is nothing to log.
-void drop_log(void*, int, const char*, const char*, const char*, const char*) {}
+void drop_log(void* /*param*/, int /*severity*/, const char* /*category*/, const char* /*log_id*/,
+              const char* /*code_location*/, const char* /*message*/) {}
 
 // Asked before get_api, which prints when it does not know a version.
 bool is_recent(const std::string& version) {
@@ -38,7 +39,7 @@ const Runtime& Runtime::open(const std::string& path) {
   // Leaked on purpose: the runtime must not be torn down while other static objects are.
   static auto* const mutex = new std::mutex();
   static auto* const opened = new std::map<std::string, std::unique_ptr<const Runtime>>();
-  const std::lock_guard<std::mutex> lock(*mutex);
+  const std::scoped_lock lock(*mutex);
   std::unique_ptr<const Runtime>& runtime = (*opened)[path];
   if (runtime == nullptr) runtime.reset(new Runtime(path));
   return *runtime;

@@ -17,6 +17,9 @@ class Runtime {
 
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
+  Runtime(Runtime&&) = delete;
+  Runtime& operator=(Runtime&&) = delete;
+  ~Runtime() = default;
 
   /// As the library names it, for example "1.31.1".
   const std::string& version() const noexcept { return version_; }

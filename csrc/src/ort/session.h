@@ -20,6 +20,8 @@ class Value {
   /// The runtime only reads `data` of values that are passed as inputs.
   Value(const Runtime& runtime, const float* data, const Shape& shape, std::size_t count);
   Value(const Runtime& runtime, const std::int64_t* data, const Shape& shape, std::size_t count);
+  Value(const Value&) = delete;
+  Value& operator=(const Value&) = delete;
   Value(Value&& other) noexcept;
   Value& operator=(Value&& other) noexcept;
   ~Value();

@@ -128,7 +128,8 @@ def test_views_are_read_only_and_share_the_memory() -> None:
 
 def test_a_view_outlives_the_name_of_its_state() -> None:
     view = example()["w"]
-    assert isinstance(view.base, State)
+    owner: object = view.base
+    assert isinstance(owner, State)
     gc.collect()
     assert view.tolist() == [[0, 1, 2], [3, 4, 5]]
 
