@@ -32,6 +32,6 @@ def test_a_store_without_transactions_is_found_torn(tiny_bundle: Path, tmp_path:
     """The control: the same check, on the same store, each statement committed by itself."""
     with (
         Killer(tiny_bundle, tmp_path / "home", "torn") as killer,
-        pytest.raises(AssertionError, match=r"neither the old nor the new|was lost"),
+        pytest.raises(AssertionError, match=r"not whole|neither the old nor the new|was lost"),
     ):
         killer.kill_many(NUM_KILLS, np.random.default_rng(42))

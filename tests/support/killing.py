@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from edge_sdk import Engine, Example, Personalizer
+from edge_sdk import Engine, Example, Personalizer, StoreError
 from edge_sdk.store import Store
 from tests.e2e import kill_worker
 
@@ -173,6 +173,9 @@ class Killer:
                 assert check == [("ok",)]
                 examples, features = store.load(self._engine.bundle.manifest.features.shape)
                 through, stored = store.adapted_through(), store.state()
+        except StoreError as error:
+            msg = f"the store is not whole: {error}"
+            raise AssertionError(msg) from error
         finally:
             store.close()
         rows = tuple((e, f.tobytes()) for e, f in zip(examples, features, strict=True))
