@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_sdk import open_bundle
-from edge_sdk.errors import InvalidOptionError
+from edge_sdk.errors import InvalidOptionError, MissingExtraError
 from federated.round_core import RoundOptions
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def simulate_command(
         str, typer.Option("--tasks", help="Whose writers: digits, glyphs or omniglot.")
     ] = "digits",
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of the omniglot data.")
+        Path | None,
+        typer.Option("--data", envvar="EDGE_SDK_DATA", help="Folder with the real data sets."),
     ] = None,
     writers: Annotated[int, typer.Option(help="Writers who take part in rounds.")] = 12,
     held_out: Annotated[int, typer.Option(help="Writers who take part in none.")] = 8,
@@ -75,8 +76,12 @@ def simulate_command(
     A bundle that names no labels is first given those of the tasks: that version is written beside
     OUT, as OUT-start, and rounds start from it.
     """
-    from federated.population import PopulationOptions, open_population
-    from federated.study import labelled, run_study
+    try:
+        from federated.population import PopulationOptions, open_population
+        from federated.study import labelled, run_study
+    except ModuleNotFoundError as error:
+        msg = f"simulate needs {error.name}: pip install 'edge-sdk[export,federated]'"
+        raise MissingExtraError(msg) from error
 
     options = RoundOptions(
         rounds=rounds,

@@ -135,8 +135,11 @@ class ProcessSet:
                 process.wait()
         self._running.clear()
         deadline = time.monotonic() + _KILL_S
-        while left := marked_processes(self.mark):
-            if time.monotonic() > deadline:
+        clear = 0  # a process has no environment for a moment while it starts: look twice
+        while clear < 2:
+            left = marked_processes(self.mark)
+            clear = 0 if left else clear + 1
+            if left and time.monotonic() > deadline:
                 msg = f"processes {left} do not end; end them by hand"
                 raise DeploymentError(msg)
             for pid in left:

@@ -38,6 +38,7 @@ class StudyReport:
         rounds: What happened in each round.
         start_digest: The bundle that rounds started from.
         new_digest: The new bundle.
+        data_digest: The data that the writers' images came from.
     """
 
     before: Mean
@@ -47,6 +48,7 @@ class StudyReport:
     rounds: tuple[RoundReport, ...]
     start_digest: str
     new_digest: str
+    data_digest: str
 
 
 def run_study(
@@ -93,6 +95,7 @@ def run_study(
         rounds=result.reports,
         start_digest=bundle.digest,
         new_digest=digest,
+        data_digest=population.digest,
     )
 
 

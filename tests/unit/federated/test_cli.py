@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,3 +123,14 @@ def test_run_without_homes_says_what_to_do(tiny_labelled_bundle: Path, tmp_path:
     status, _, err = run(*arguments, tmp_path / "empty")
     assert status == 1
     assert "teach at least one user first" in " ".join(err.split())
+
+
+def test_simulate_without_the_exporters_packages_says_what_to_install(
+    patches_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "federated.population", raising=False)
+    monkeypatch.delitem(sys.modules, "export.tasks.digits", raising=False)
+    monkeypatch.setitem(sys.modules, "export.tasks.digits", None)  # type: ignore[arg-type]
+    status, _, err = run(*simulate_arguments(patches_bundle, tmp_path / "new"))
+    assert status == 2
+    assert "pip install 'edge-sdk[export,federated]'" in " ".join(err.split())

@@ -92,10 +92,8 @@ def test_a_process_that_ended_is_reported_with_the_end_of_its_log(tmp_path: Path
     with ProcessSet(tmp_path, os.environ) as processes:
         lose = "print('out of luck', flush=True); raise SystemExit(3)"
         processes.start("loser", [sys.executable, "-c", lose])
-        deadline = time.monotonic() + 10
-        while marked_processes(processes.mark):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(tmp_path / "loser.log", "luck")
+        time.sleep(1)
         with pytest.raises(DeploymentError, match=r"loser ended with status 3(.|\n)*out of luck"):
             processes.check_running()
 

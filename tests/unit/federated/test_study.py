@@ -49,6 +49,7 @@ def test_rounds_help_writers_who_took_no_part(
     new = open_bundle(tmp_path / "new")
     assert (new.digest, new.manifest.parent) == (report.new_digest, report.start_digest)
     assert new.manifest.version == 3
+    assert report.data_digest == people.digest
 
     engine = Engine(new)
     users = clients_of(engine, people.held_out, np.unique(people.held_out.users).tolist())
