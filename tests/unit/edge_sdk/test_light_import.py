@@ -35,7 +35,6 @@ FORBIDDEN = {
 
 
 def test_the_device_imports_numpy_alone(tiny_gradient_bundle: Path, tmp_path: Path) -> None:
-    # -P and no PYTHONPATH games: as an app would run it
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, tiny_gradient_bundle, tmp_path / "home"],
         capture_output=True,
