@@ -66,7 +66,7 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
             constants.append(numpy_helper.from_array(half, constant))
             nodes.append(helper.make_node("Cast", [constant], [out], to=TensorProto.FLOAT))
         else:
-            constants.append(numpy_helper.from_array(np.ascontiguousarray(tensor), constant))
+            constants.append(numpy_helper.from_array(tensor, constant))
             nodes.append(helper.make_node("Identity", [constant], [out]))
     graph = helper.make_graph(nodes, "graph", [], outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])

@@ -21,6 +21,8 @@ def make_state(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "bias": rng.normal(size=8).astype(np.float32),
         "zeros": np.zeros((4, 16), np.float32),
         "one": np.float32([2.5]),
+        "scalar": np.array(0.5, np.float32),
+        "strided": rng.normal(size=(3, 6)).astype(np.float32).T,
     }
 
 
@@ -29,6 +31,7 @@ def test_float32_is_exact_and_in_order(rng: np.random.Generator) -> None:
     for want, got in zip(state.values(), run(init_graph(state, "float32")), strict=True):
         np.testing.assert_array_equal(got, want)
         assert got.dtype == np.float32
+        assert got.shape == want.shape
 
 
 def test_float16_rounds(rng: np.random.Generator) -> None:
