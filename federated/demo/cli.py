@@ -54,9 +54,7 @@ def demo(
 
     with ExitStack() as stack:
         folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        result = run_demo(
-            options, folder, say=say, show_progress=lambda: show_progress(sys.stderr)
-        )
+        result = run_demo(options, folder, say=say, show_progress=lambda: show_progress(sys.stderr))
     if json_path is not None:
         json_path.write_text(json.dumps(as_json(result), indent=1) + "\n", encoding="utf-8")
     write_report(result, out)

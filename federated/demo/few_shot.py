@@ -45,7 +45,7 @@ class FewShotOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draw:
-    """One user's images: uint8 `[ways, shots, 28, 28]` to teach, `[ways, queries, 28, 28]` to ask."""
+    """One user's classes `[ways]`, and uint8 images `[ways, n, 28, 28]` to teach and to ask."""
 
     classes: NDArray[np.int64]
     support: NDArray[np.uint8]
@@ -101,9 +101,7 @@ def run_few_shot(engine: Engine, pool: ImagePool, options: FewShotOptions) -> Fe
         queries=o.ways * o.queries,
         seeds=o.seeds,
         by_shots=tuple(_compare(shots, scores[:, j]) for j, shots in enumerate(o.shots)),
-        confusions={
-            shots: as_confusion(counts[j]) for j, shots in enumerate(o.shots) if fixed
-        },
+        confusions={shots: as_confusion(counts[j]) for j, shots in enumerate(o.shots) if fixed},
         class_names=tuple(pool.class_names) if fixed else (),
     )
 
@@ -116,9 +114,7 @@ def as_confusion(counts: NDArray[np.int64]) -> Confusion:
 def _compare(shots: int, scores: NDArray[np.float64]) -> ShotsResult:
     """`scores` `[seeds, 3]`: adapted, nearest, logistic."""
     adapted, nearest, logistic = scores.T
-    better, best = (
-        (NEAREST, nearest) if nearest.mean() >= logistic.mean() else (LOGISTIC, logistic)
-    )
+    better, best = (NEAREST, nearest) if nearest.mean() >= logistic.mean() else (LOGISTIC, logistic)
     return ShotsResult(
         shots=shots,
         adapted=mean_interval(adapted),

@@ -242,7 +242,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pictures:
-    """Images for the eye, uint8, ink 255: `taught` [shots, ways, 28, 28], `written` [people, ...]."""
+    """Images for the eye, uint8 `[rows, columns, 28, 28]`, ink 255; each column is a class."""
 
     taught: NDArray[np.uint8]
     written: NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""Federated rounds over some writers; what the new bundle does for writers who took part in none."""
+"""Federated rounds over some writers; what the new bundle does for writers of no round."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def run_federated(
         folder: Holds the two new bundles, "labelled" and "federated"; neither may exist.
     """
     o = options
-    start = labelled(
-        base, population.labels, folder / "labelled", prior_count=o.prior_count
-    )
+    start = labelled(base, population.labels, folder / "labelled", prior_count=o.prior_count)
     engine = Engine(start)
     writers = _clients(engine, population.taking_part.users, population, taking_part=True)
     held_out = _clients(engine, population.held_out.users, population, taking_part=False)

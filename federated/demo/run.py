@@ -1,4 +1,4 @@
-"""Runs the demo: train, export, personalize, federate; files in a work folder, figures in a result."""
+"""Runs the demo: train, export, personalize, federate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from export.learners.base import Learner
     from export.pipeline import ExportReport
@@ -187,9 +188,7 @@ def _train(
     )
 
 
-def _export(
-    study: Study, learner: Learner, trained: TrainingResult, path: Path
-) -> ExportResult:
+def _export(study: Study, learner: Learner, trained: TrainingResult, path: Path) -> ExportResult:
     options = ExportOptions(
         name=f"{trained.tasks}-{trained.learner}", accuracy=study.gate, max_drop=study.max_drop
     )
@@ -217,13 +216,13 @@ def _export(
     )
 
 
-def _public_features(study: Study, engine: Engine) -> np.ndarray:
+def _public_features(study: Study, engine: Engine) -> NDArray[np.float32]:
     """Features of training images, from which bounds may be set."""
     return embed_images(engine, study.source.pool(TRAIN).images[:_PUBLIC_IMAGES])
 
 
-def _written(study: Study) -> np.ndarray:
-    """The first image of each class by a few held-out writers, uint8 `[people, classes, 28, 28]`."""
+def _written(study: Study) -> NDArray[np.uint8]:
+    """An image of each class by a few held-out writers, `[people, classes, 28, 28]`."""
     pool = study.population.held_out
     people = np.unique(pool.users)[:_PICTURED_WRITERS]
     classes = range(len(pool.class_names))

@@ -1,4 +1,4 @@
-"""What the demo studies: where training, the new user and the writers come from, and how much of each."""
+"""What the demo studies: where images come from, and how much is done with them."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ class Study:
     words: Words
     source: TaskSource
     recipe: Recipe
-    gate: EvaluateOptions = field(
-        default_factory=lambda: EvaluateOptions(episodes=300, queries=5)
-    )
+    gate: EvaluateOptions = field(default_factory=lambda: EvaluateOptions(episodes=300, queries=5))
     max_drop: float = 0.005
     new_user: ImagePool
     few_shot: FewShotOptions
@@ -99,7 +97,7 @@ def open_studies(options: DemoOptions) -> tuple[list[Study], list[str]]:
     elif options.data is not None:
         notes.append(f"The data folder holds no {ARCHIVE}, so Omniglot was left out.")
     if options.quick:
-        notes.append("A quick run: training was cut to almost nothing and the figures mean nothing.")
+        notes.append("A quick run: training was cut to almost nothing; the figures mean nothing.")
     return [_quick(study) if options.quick else study for study in studies], notes
 
 
@@ -113,7 +111,7 @@ def _digits(options: DemoOptions) -> Study:
     return Study(
         name="digits",
         words=Words(
-            title="A new user’s handwritten digits",
+            title="A new user's handwritten digits",
             things="digits",
             people="writers",
             trained_on="invented characters (glyphs) only; it saw no digit",
@@ -145,7 +143,7 @@ def _omniglot(options: DemoOptions, data: Path) -> Study:
             title="New characters of Omniglot",
             things="characters",
             people="drawers",
-            trained_on="the training characters of Vinyals’ split and their turns",
+            trained_on="the training characters of Vinyals' split and their turns",
             tested_on=(
                 "its test characters, of alphabets that training never saw; the drawers of one "
                 "such alphabet play the fleet, each with the one image a character that he drew"

@@ -26,6 +26,11 @@ def interval(mean: Mean) -> str:
     return _minus(f"[{100 * mean.low:.1f}, {100 * mean.high:.1f}]")
 
 
+def number(value: int) -> str:
+    """A count with thousands apart: "1,000"."""
+    return f"{value:,}"
+
+
 def plus_minus(mean: Mean) -> str:
     """Mean and half-width in percent: "92.4 ± 0.8"."""
     return _minus(f"{100 * mean.mean:.1f} ± {100 * mean.half_width:.1f}")
