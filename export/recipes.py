@@ -76,9 +76,9 @@ _RECIPES: dict[tuple[str, str], Recipe] = {
     ("maml", "omniglot"): Recipe(
         train=TrainOptions(
             steps=3000,
-            episodes=EpisodeOptions(ways=5, queries=2, draws=8),
+            episodes=EpisodeOptions(ways=5, queries=1, draws=4, symmetric=True),
             augment=_MIRROR,
-            outer_lr=2e-3,
+            outer_lr=5e-3,
             validation=_FIVE_WAYS,
             validation_batches=10,
             validate_every=500,
@@ -87,8 +87,8 @@ _RECIPES: dict[tuple[str, str], Recipe] = {
     ("maml", "glyphs"): Recipe(
         train=TrainOptions(
             steps=400,
-            episodes=EpisodeOptions(ways=5, queries=2, draws=8),
-            outer_lr=2e-3,
+            episodes=EpisodeOptions(ways=5, queries=1, draws=4, symmetric=True),
+            outer_lr=5e-3,
             validation=_FIVE_WAYS,
             validation_batches=10,
             validate_every=200,
