@@ -41,7 +41,7 @@ class FrozenConv4(nn.Module):
             blocks += [
                 nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(hidden, eps=NORM_EPS),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
             ]
             channels = hidden
         self.blocks = nn.Sequential(*blocks)

@@ -15,7 +15,7 @@ from export.backbones.conv4 import conv4, conv4_weights, feature_dim
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.gradient import gradient_step, slots_in_use
 
-INITIAL_RATE = 0.1
+INITIAL_RATE = 0.3
 
 
 class Maml(Learner):

@@ -5,6 +5,7 @@ Snell, Swersky, Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 20
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -33,8 +34,9 @@ class Prototypical(Learner):
         super().__init__(options)
         self.dim = feature_dim(options.input_shape, options.hidden)
         self.backbone = FrozenConv4(options.input_shape, options.hidden)
-        # learned scale of the distances (Oreshkin et al., TADAM, NeurIPS 2018)
-        self.log_scale = nn.Parameter(torch.zeros(()))
+        # learned scale of the distances (Oreshkin et al., TADAM, NeurIPS 2018); distances grow with
+        # the dimension, so that a start at 1 would saturate the softmax and waste the first steps
+        self.log_scale = nn.Parameter(torch.tensor(-0.5 * math.log(self.dim)))
 
     def init(self, ways: int) -> State:
         like = self.log_scale
