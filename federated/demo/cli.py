@@ -39,6 +39,7 @@ def demo(
     """Meta-train, export, personalize, forget and federate on real handwriting."""
     from rich.console import Console
 
+    from edge_sdk.errors import InvalidOptionError
     from export.progress import show_progress
     from federated.demo.report import write_report
     from federated.demo.result import as_json
@@ -46,6 +47,10 @@ def demo(
     from federated.demo.studies import DemoOptions
     from federated.demo.table import print_result
 
+    for path in (out, json_path):
+        if path is not None and not path.absolute().parent.is_dir():
+            msg = f"{path} cannot be written: its folder does not exist; make it first"
+            raise InvalidOptionError(msg)
     console = Console(highlight=False)
     options = DemoOptions(seed=seed, seeds=seeds, data=data, quick=quick)
 

@@ -15,8 +15,9 @@ _KEEP_TOGETHER = re.compile(r"(?<=\d) (?=%|\N{PLUS-MINUS SIGN}|kB|ms|s\b)|(?<=\d
 
 
 def escape(text: str) -> str:
-    """Text as HTML; a number stays on one line with its unit, an interval with itself."""
-    return html.escape(_KEEP_TOGETHER.sub("\N{NO-BREAK SPACE}", text))
+    """Text as HTML: curly apostrophes, numbers kept with their units, intervals kept whole."""
+    curly = text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
+    return html.escape(_KEEP_TOGETHER.sub("\N{NO-BREAK SPACE}", curly))
 
 
 def paragraph(text: str, css: str = "") -> str:

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from federated.demo.result import LOGISTIC, NEAREST
-from federated.demo.svg import ACCENT, INK, MUTED, RULE, SECOND, draw_svg
+from federated.demo.svg import ACCENT, INK, MUTED, PAPER, RULE, SECOND, draw_svg
 from federated.demo.wording import size
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _PERCENT = FuncFormatter(lambda value, _: f"{value:.0f} %")
 _WIDTH = 380
 _CHARACTER, _RIGHT_MARGIN = 0.02, 0.1
 """Width of a character, and of what lies right of 100 %, in parts of the axis."""
+_DARK_SHARE = 0.55
+"""From this share on, a cell of a confusion matrix is too dark for dark text."""
 _LABEL_GAP = 0.14
 """Least distance of two direct labels, in parts of the axis."""
 
@@ -200,12 +202,21 @@ def confusion(counts: Confusion, labels: Sequence[str], *, name: str, title: str
                         0.94,
                         0.94,
                         facecolor=ACCENT if right else SECOND,
-                        alpha=0.12 + 0.68 * share,
+                        alpha=0.06 + 0.84 * share,
                         linewidth=0,
                     )
                 )
+                colour = PAPER if share > _DARK_SHARE else INK
                 if share >= 0.03:
-                    axes.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5)
+                    axes.text(
+                        x,
+                        y,
+                        f"{100 * share:.0f}",
+                        ha="center",
+                        va="center",
+                        fontsize=9.5,
+                        color=colour,
+                    )
         ticks = range(len(labels))
         axes.set(xlim=(-0.6, len(labels) - 0.4), ylim=(len(labels) - 0.4, -0.6), aspect="equal")
         axes.set_xticks(list(ticks), list(labels))
@@ -225,7 +236,7 @@ def sizes(study: StudyResult) -> str:
         ("frozen graph, fp32", export.embed_fp32_bytes, MUTED),
         ("frozen graph, int8", export.embed_int8_bytes, ACCENT),
         ("whole bundle", export.bundle_bytes, ACCENT),
-        ("download of a round's result", federated.download_bytes, ACCENT),
+        ("download after the rounds", federated.download_bytes, ACCENT),
         ("upload of one update", federated.upload_bytes, ACCENT),
     )
 

@@ -160,7 +160,7 @@ def _new_user(study: StudyResult) -> list[str]:
             ]
         ),
         table(
-            ("examples", "adapted, %", "1-NN, %", "logistic, %", "gain, points"),
+            ("shots", "adapted, %", "1-NN, %", "logistic, %", "gain, points"),
             rows,
             numbers_from=0,
         ),
@@ -210,10 +210,11 @@ def _rounds(study: StudyResult) -> list[str]:
     f, words = study.federated, study.words
     text = (
         f"{f.writers} {words.people} with {_images(f.images)} of each class took part in "
-        f"{f.rounds} rounds of up to {f.cohort}; only clipped averages of prototypes left their "
-        f"devices. {f.held_out} other {words.people}, none of whose images any participant had, "
-        f"then tried the new bundle without teaching it anything: {percent(f.before.mean)} "
-        f"{interval(f.before)} before, {percent(f.after.mean)} {interval(f.after)} after."
+        f"{f.rounds} rounds of up to {f.cohort}; only clipped updates of the "
+        "class prototypes left their devices, without noise: this shows learning, and is no "
+        f"formal privacy guarantee. {f.held_out} other {words.people}, none of whose images any "
+        "participant had, then tried the new bundle without teaching it anything: "
+        f"{percent(f.before.mean)} {interval(f.before)} before, {percent(f.after.mean)} {interval(f.after)} after."
     )
     parts = [
         heading(3, f"What {words.people} learn together"),

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
@@ -91,7 +92,9 @@ def run_demo(
             **{name: version(name) for name in _PACKAGES},
             "onnxruntime": runtime,
             "python": platform.python_version(),
-            "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "platform": f"{platform.system()} {platform.machine()}",
+            "processors": str(os.cpu_count()),
+            "torch threads": str(torch.get_num_threads()),
         },
         seconds=time.perf_counter() - started,
         cpu_seconds=time.process_time() - cpu_started,

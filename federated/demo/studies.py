@@ -117,7 +117,7 @@ def _digits(options: DemoOptions) -> Study:
             trained_on="invented characters (glyphs) only; it saw no digit",
             tested_on=(
                 "real handwritten digits (scikit-learn), of which a fixed two thirds serve as "
-                "test images; writers are simulated by giving each a style of his own"
+                "test images; writers are simulated by giving each a style of their own"
             ),
         ),
         source=GlyphTasks(seed=options.seed, options=glyphs),
@@ -146,7 +146,7 @@ def _omniglot(options: DemoOptions, data: Path) -> Study:
             trained_on="the training characters of Vinyals' split and their turns",
             tested_on=(
                 "its test characters, of alphabets that training never saw; the drawers of one "
-                "such alphabet play the fleet, each with the one image a character that he drew"
+                "such alphabet play the fleet, each with the one image a character that they drew"
             ),
         ),
         source=OmniglotTasks(data, split="vinyals"),

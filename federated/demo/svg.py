@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 # Drawn with these, shown as what the page's style sheet says.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
-ACCENT, SECOND = "#040404", "#050505"
+ACCENT, SECOND, PAPER = "#040404", "#050505", "#060606"
 _ON_PAGE = {
     INK: "currentColor",
     MUTED: "var(--muted)",
     RULE: "var(--rule)",
     ACCENT: "var(--accent)",
     SECOND: "var(--second)",
+    PAPER: "var(--paper)",
 }
 _SETTINGS: Any = {
     "svg.fonttype": "none",

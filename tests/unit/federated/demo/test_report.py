@@ -14,7 +14,7 @@ from PIL import Image
 from federated.demo.html import escape
 from federated.demo.pictures import sheet_uri
 from federated.demo.report import render, write_report
-from federated.demo.svg import ACCENT, INK, MUTED, RULE, SECOND
+from federated.demo.svg import ACCENT, INK, MUTED, PAPER, RULE, SECOND
 from tests.unit.federated.demo.samples import a_result, a_study
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_ids_are_unique_and_references_are_met(html: str) -> None:
 
 
 def test_plots_take_the_colours_and_font_of_the_page(html: str) -> None:
-    for drawn in (INK, MUTED, RULE, ACCENT, SECOND):
+    for drawn in (INK, MUTED, RULE, ACCENT, SECOND, PAPER):
         assert drawn not in html
     svg = html[html.index("<svg") :]
     assert "var(--accent)" in svg
