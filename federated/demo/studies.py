@@ -147,8 +147,9 @@ def _omniglot(options: DemoOptions, data: Path) -> Study:
             people="drawers",
             trained_on="the training characters of Vinyals' split and their turns",
             tested_on=(
-                "its test characters, which training never saw; the drawers of one alphabet, all of "
-                "which is held out, play the fleet, each with the one image a character that they drew"
+                "its test characters, which training never saw; the drawers of one alphabet, all "
+                "of it held out, play the fleet, each with the one image a character that they "
+                "drew"
             ),
         ),
         source=OmniglotTasks(data, split="vinyals"),
