@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
+from google.protobuf.message import DecodeError
 
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
@@ -35,6 +36,16 @@ if TYPE_CHECKING:
 
 CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
 
+# what Flower raises on a reply whose bytes are not what they say
+_UNDECODABLE = (
+    ArithmeticError,
+    AttributeError,
+    DecodeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _POLL_S = 0.2
 _log = logging.getLogger(__name__)
 
@@ -183,7 +194,7 @@ def _pull(grid: Grid, pending: dict[str, int]) -> Iterator[tuple[int, Message | 
     for sent in list(pending):
         try:
             replies: list[Message | None] = list(grid.pull_messages([sent]))
-        except (ValueError, TypeError, KeyError, AttributeError):  # what decoding raises
+        except _UNDECODABLE:
             replies = [None]
         for reply in replies:
             yield pending.pop(sent), reply
