@@ -147,12 +147,14 @@ class Store:
     def delete_label(self, label: str) -> int:
         """Delete the examples of one label; returns how many there were."""
         cursor = self._open_db().execute("DELETE FROM examples WHERE label = ?", (label,))
+        self._rewrite_examples()
         self._seal()
         return cursor.rowcount
 
     def delete_examples(self, ids: Iterable[int]) -> None:
         """Delete examples by id; what is left counts as complete."""
         self._open_db().executemany("DELETE FROM examples WHERE id = ?", ((i,) for i in ids))
+        self._rewrite_examples()
         self._seal()
 
     def examples(self) -> tuple[Example, ...]:
@@ -227,7 +229,7 @@ class Store:
     def scrub(self) -> bool:
         """Make deleted bytes leave the write-ahead log, and so the files; needs no transaction.
 
-        (In the database file itself `secure_delete` has overwritten them with zeros.)
+        (In the database file itself `_rewrite_examples` and `secure_delete` have erased them.)
 
         Returns:
             False where another process was reading for longer than the busy timeout: to be called
@@ -236,6 +238,19 @@ class Store:
         with translated():
             (busy, _, _) = self._open_db().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
+
+    def _rewrite_examples(self) -> None:
+        """Put all examples on new pages, so that no page keeps a copy of a deleted one.
+
+        `secure_delete` zeroes a deleted row, but not the copies of it that sqlite3 left in the
+        unused part of a page whenever it moved rows between pages. Clearing a table does zero its
+        pages, whole.
+        """
+        db = self._open_db()
+        db.execute("CREATE TEMP TABLE kept AS SELECT * FROM main.examples ORDER BY id")
+        db.execute("DELETE FROM main.examples")
+        db.execute("INSERT INTO main.examples SELECT * FROM temp.kept ORDER BY id")
+        db.execute("DROP TABLE temp.kept")
 
     def _checked(self, through: int | None) -> Iterator[tuple[Example, bytes, bool]]:
         rows = self._open_db().execute(

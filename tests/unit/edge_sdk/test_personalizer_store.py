@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_sdk import Engine, Personalizer, errors, open_bundle
-from edge_sdk.store import FILE_NAME, Store
+from edge_sdk.store import FILE_NAME, Store, StoredState
 from tests.support import tiny
 
 if TYPE_CHECKING:
@@ -65,6 +65,34 @@ def test_forgotten_bytes_leave_the_files(tiny_bundle: Path, tmp_path: Path) -> N
         data = all_bytes(home)
         assert not [secret for secret in secrets if secret in data]
         assert features[0].tobytes() in data
+
+
+@pytest.mark.parametrize("seed", [6, 18, 27, 45])
+def test_forgotten_bytes_leave_pages_that_rows_were_moved_out_of(tmp_path: Path, seed: int) -> None:
+    """Deleting makes sqlite3 move rows between pages; with these seeds it left copies behind."""
+    rng = np.random.default_rng(seed)
+    store = Store(tmp_path)
+    store._open_db().execute("PRAGMA synchronous = OFF")
+    kept: list[str] = []
+    forgotten: list[str] = []
+    for number in range(150):
+        with store.transaction():
+            if rng.random() < 0.75 or not kept:
+                again = kept and rng.random() < 0.6
+                label = str(rng.choice(kept)) if again else f"secret-{number:03d}"
+                store.add(label, np.ones((int(rng.integers(1, 12)), 64), np.float32))
+                kept = [*dict.fromkeys((*kept, label))]
+            else:
+                label = str(rng.choice(kept))
+                assert store.delete_label(label) > 0
+                kept.remove(label)
+                forgotten.append(label)
+            store.set_state(StoredState("b", "e", tuple(kept), rng.bytes(2048)))
+        assert store.scrub()
+        found = all_bytes(tmp_path)
+        assert not [label for label in forgotten if label.encode() in found]
+    store.close()
+    assert len(forgotten) > 10
 
 
 def test_another_reader_delays_scrubbing_and_it_is_said(
