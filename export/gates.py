@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from export.errors import GateError
+from export.learners.base import UNUSED_LOGIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,8 @@ CHANGE_FLOOR = 1e-3
 """Part of a tensor's norm that is added to the norm of its change before dividing by it: a change
 that is far smaller than the tensor cannot be more exact than the tensor's own float32 rounding."""
 
+_TINY = float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateOptions:
@@ -34,6 +37,8 @@ class GateOptions:
         several_limit: The same after all steps: each step also carries on the error of those
             before.
         logit_limit: Largest relative error of the logits after adapting.
+        embed_limit: Largest relative error of a feature vector before quantization; the sums of
+            four convolutions carry some 1e-6.
         seeds: Seeds of the noise.
         ways: Classes in a support set.
         shots: Examples of each.
@@ -42,6 +47,7 @@ class GateOptions:
     update_limit: float = 1e-4
     several_limit: float = 1e-3
     logit_limit: float = 1e-3
+    embed_limit: float = 1e-4
     seeds: tuple[int, ...] = (0, 1, 2)
     ways: int = 5
     shots: int = 3
@@ -107,6 +113,34 @@ def check_parity(
     )
 
 
+def check_embed(learner: Learner, engine: Engine, options: GateOptions | None = None) -> float:
+    """Compare the device's features with float64 PyTorch, before they are quantized.
+
+    Args:
+        learner: As it was exported; left as it was.
+        engine: The bundle without quantization, loaded.
+        options: Limits and inputs.
+
+    Returns:
+        The largest relative error over all inputs.
+
+    Raises:
+        GateError: It is over its limit, or not a number.
+    """
+    o = GateOptions() if options is None else options
+    reference = copy.deepcopy(learner).to("cpu", torch.float64).eval().requires_grad_(False)
+    worst = 0.0
+    for seed in o.seeds:
+        for name, x in gate_inputs(learner.options.input_shape, o, np.random.default_rng(seed)):
+            want = reference.embed(torch.from_numpy(x).double()).numpy().reshape(len(x), -1)
+            gap = engine.embed(x).reshape(len(x), -1) - want
+            scale = np.linalg.norm(want, axis=1).max()  # a blank image may have tiny features
+            error = float(np.linalg.norm(gap, axis=1).max() / max(scale, _TINY))
+            _require(error, o.embed_limit, f"embed.onnx: features of {name} input, seed {seed}")
+            worst = max(worst, error)
+    return worst
+
+
 def gate_inputs(
     input_shape: tuple[int, ...], options: GateOptions, rng: np.random.Generator
 ) -> list[tuple[str, NDArray[np.float32]]]:
@@ -139,7 +173,9 @@ def relative_error(
 
 
 def _logit_error(want: NDArray[np.float64], got: NDArray[np.float32]) -> float:
-    used = want > want.max() / 2 - 1e8  # leaves out the -1e9 of slots that are not in use
+    used = want > UNUSED_LOGIT / 2
+    if (got[~used] != UNUSED_LOGIT).any():  # slots that are not in use must stay masked
+        return float("inf")
     centred = want - np.where(used, want, 0).sum(1, keepdims=True) / used.sum(1, keepdims=True)
     scale = max(1.0, float(np.abs(centred[used]).max()))
     return float(np.abs(got.astype(np.float64) - want)[used].max() / scale)

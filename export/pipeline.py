@@ -17,7 +17,7 @@ from edge_sdk.manifest import BundleDraft, FeaturesSpec, InputSpec, Json, Tensor
 from export.bundle_writer import write_bundle
 from export.errors import GateError
 from export.evaluate import EvaluateOptions, Evaluation, evaluate
-from export.gates import GateOptions, ParityReport, check_parity
+from export.gates import GateOptions, ParityReport, check_embed, check_parity
 from export.init_graph import InitEncoding, init_graph
 from export.intervals import Mean, mean_interval
 from export.model_card import model_card
@@ -44,7 +44,8 @@ class ExportOptions:
             then the whole network), else 32.
         calibration_images: Training images that set the activation ranges.
         gate: Limits of the parity gate.
-        accuracy: Episodes of the validation split on which quantization is judged.
+        accuracy: Episodes of the validation split on which quantization is judged; of fewer ways
+            where the bundle has fewer slots.
         max_drop: Largest mean loss of query accuracy (0..1) that quantization may cost on them.
         seed: Of the calibration draw.
     """
@@ -114,6 +115,7 @@ def export_bundle(
     """
     o = options
     _check_finite(learner)
+    accuracy = replace(o.accuracy, ways=min(o.accuracy.ways, learner.options.ways))
     state = {k: v.detach().numpy() for k, v in learner.init(learner.options.ways).items()}
     graphs = export_graphs(learner)
     draft = _draft(learner, source, o, provenance or {})
@@ -129,19 +131,21 @@ def export_bundle(
     with tempfile.TemporaryDirectory() as folder:
         exact_engine = _candidate(Path(folder) / "exact", draft, exact)
         engine = _candidate(Path(folder) / "shipped", draft, shipped)
+        embed_error = check_embed(learner, exact_engine, o.gate)
         parity = check_parity(learner, engine, o.gate)
         pool = source.pool(VALIDATION)
-        fp32 = evaluate(exact_engine, pool, o.accuracy)
-        quantized = evaluate(engine, pool, o.accuracy)
+        fp32 = evaluate(exact_engine, pool, accuracy)
+        quantized = evaluate(engine, pool, accuracy)
     drop = _check_drop(fp32, quantized, o.max_drop)
     draft = replace(
         draft,
         quality={
             "validation_accuracy": quantized.accuracy.mean,
             "validation_accuracy_fp32": fp32.accuracy.mean,
-            "validation_episodes": float(o.accuracy.episodes),
-            "validation_shots": float(o.accuracy.shots),
-            "validation_ways": float(o.accuracy.ways),
+            "validation_episodes": float(accuracy.episodes),
+            "validation_shots": float(accuracy.shots),
+            "validation_ways": float(accuracy.ways),
+            "parity_embed_error": embed_error,
             "parity_update_error": parity.update_error,
             "parity_several_steps_error": parity.several_error,
             "parity_logit_error": parity.logit_error,
