@@ -235,6 +235,7 @@ class Personalizer:
 
         Raises:
             UnknownLabelError: No example of it is kept.
+            DivergedError: A loss or the state without the label was not finite.
             StoreError: Another kept example is damaged, or the files could not be written. Only
                 where the message says that the label is forgotten has anything changed: its bytes
                 are then still in the write-ahead log, until the next change or opening.
@@ -250,13 +251,7 @@ class Personalizer:
                 current = self._kept.fit_again(keep=True)
             self._current = current
             self._scrub_due = True
-            self._scrub_due = not self._store.scrub()
-            if self._scrub_due:
-                msg = (
-                    "the label is forgotten, but a reader kept its bytes in the write-ahead log; "
-                    "they leave it at the next change or opening"
-                )
-                raise StoreError(msg)
+            self._scrub_forgotten()
 
     def support(self) -> tuple[Float32Array, Int64Array]:
         """What `adapt` uses: features float32 `[n, *features.shape]` and slots int64 `[n]`.
@@ -290,6 +285,19 @@ class Personalizer:
         origin = self._engine.initial_state() if start is None else start
         adapted = self._engine.adapt(features, slots_of(manifest, examples), start=origin).state
         return make_update(manifest, self._bundle.digest, origin, adapted, clipping_norm)
+
+    def _scrub_forgotten(self) -> None:
+        reason = "a reader keeps"
+        try:
+            self._scrub_due = not self._store.scrub()
+        except StoreError as error:
+            reason = f"{error}; that keeps"
+        if self._scrub_due:
+            msg = (
+                f"the label is forgotten, but {reason} its bytes in the write-ahead log; "
+                "they leave it at the next change or opening"
+            )
+            raise StoreError(msg)
 
     @property
     def _feature_shape(self) -> tuple[int, ...]:

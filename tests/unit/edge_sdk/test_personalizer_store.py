@@ -115,6 +115,23 @@ def test_another_reader_delays_scrubbing_and_it_is_said(
         assert b"forgotten-label" not in all_bytes(home)
 
 
+def test_a_disk_that_fails_after_forgetting_is_no_secret(
+    tiny_bundle: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Store) -> bool:
+        msg = "the personal store failed (SQLITE_FULL): the disk is full"
+        raise errors.StoreError(msg)
+
+    with Personalizer(tiny_bundle, home=home) as personal:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "scrub", fail)
+            with pytest.raises(errors.StoreError, match=r"label is forgotten, but .* disk is full"):
+                personal.forget("cleo")
+        assert personal.labels == ("anna", "ben")
+        personal.adapt()
+        assert b"cleo" not in all_bytes(home)
+
+
 def test_opening_scrubs_what_a_crash_left(tiny_bundle: Path, home: Path) -> None:
     store = Store(home)
     with store.transaction():
