@@ -51,6 +51,7 @@ constexpr Child kChildren[] = {
     {Message::kFunction, 7, Message::kNode},
     {Message::kFunction, 11, Message::kAttribute},
 };
+constexpr std::uint64_t kMaxField = (1U << 29U) - 1;
 constexpr std::uint64_t kExternalData = 13;  // of a tensor: where its data lies
 constexpr std::uint64_t kDataLocation = 14;  // of a tensor: 0 inside, 1 outside
 
@@ -64,6 +65,8 @@ class Walker {
     while (!bytes.empty()) {
       const std::uint64_t tag = varint(bytes);
       const std::uint64_t field = tag >> 3U;
+      // The runtime's parser cuts a longer tag to 32 bits, and would see another field.
+      if (field == 0 || field > kMaxField) refuse("is not an ONNX graph");
       std::uint64_t number = 0;
       std::string_view content;
       switch (tag & 7U) {
