@@ -62,7 +62,7 @@ def write_bundle(
     target = Path(path)
     files = {**graphs, MODEL_CARD_NAME: model_card.encode("utf-8")}
     raw_manifest = _manifest_bytes(manifest_fields, files)
-    _check_target(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft_folder = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     draft_folder.mkdir()
@@ -98,8 +98,12 @@ def _manifest_bytes(draft: BundleDraft, files: Mapping[str, bytes]) -> bytes:
     return raw_manifest
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse to replace anything unasked, and anything that is not a bundle folder ever."""
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse to replace anything unasked, and anything that is not a bundle folder ever.
+
+    Raises:
+        InvalidOptionError: A bundle may not be written to `target`.
+    """
     if not os.path.lexists(target):
         return
     if not overwrite:
@@ -120,7 +124,7 @@ def _publish(draft_folder: Path, target: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(target):
         draft_folder.rename(target)
         return
-    _check_target(target, overwrite=overwrite)  # it may have come while we wrote
+    check_target(target, overwrite=overwrite)  # it may have come while we wrote
     if _exchange(draft_folder, target):
         return
     old = draft_folder.with_suffix(".old")

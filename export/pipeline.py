@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from edge_sdk import Engine, open_bundle
-from edge_sdk.errors import NonFiniteError
+from edge_sdk.errors import InvalidOptionError, NonFiniteError
 from edge_sdk.manifest import BundleDraft, FeaturesSpec, InputSpec, Json, TensorSpec
 from export.bundle_writer import write_bundle
 from export.errors import GateError
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
     from export.learners.base import Learner
     from export.tasks.base import TaskSource
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # docs/BUNDLE_FORMAT.md
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +65,11 @@ class ExportOptions:
     )
     max_drop: float = 0.005
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            msg = "name must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first one no sign"
+            raise InvalidOptionError(msg)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
