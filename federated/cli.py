@@ -92,11 +92,12 @@ def simulate_command(
     )
     people = PopulationOptions(writers=writers, held_out=held_out, images=images, seed=seed)
     opened = open_bundle(bundle)
+    start_path = out.with_name(f"{out.name}-start")
     _refuse_existing(out)
+    if not opened.manifest.labels:
+        _refuse_existing(start_path)
     population = open_population(tasks, people, max_classes=opened.manifest.ways, data=data)
-    start = labelled(
-        opened, population.labels, out.with_name(f"{out.name}-start"), prior_count=prior_count
-    )
+    start = labelled(opened, population.labels, start_path, prior_count=prior_count)
     report = run_study(start, population, options, out)
     if json_output:
         typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
@@ -117,6 +118,7 @@ def label_command(
     """Fix what a bundle's slots mean, so that rounds can average what users teach."""
     from federated.next_bundle import name_labels
 
+    _refuse_existing(out)
     digest = name_labels(out, open_bundle(bundle), labels, prior_count=prior_count)
     typer.echo(f"{out}: {len(labels)} labels, digest {digest}")
 

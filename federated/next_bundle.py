@@ -17,6 +17,7 @@ from edge_sdk.errors import CapacityError, InvalidOptionError
 from edge_sdk.manifest import MODEL_CARD_NAME
 from export.bundle_writer import write_bundle
 from export.init_graph import init_graph
+from federated.errors import NothingLearnedError
 from federated.local_round import round_start
 
 if TYPE_CHECKING:
@@ -141,8 +142,12 @@ def write_next_bundle(
         The new bundle's digest.
 
     Raises:
+        NothingLearnedError: No update was used in any round.
         BadUpdateError: `shared` does not fit the bundle.
     """
+    if summary.num_updates == 0:
+        msg = "no round used any update, so there is no new bundle; the rounds say what failed"
+        raise NothingLearnedError(msg)
     state = round_start(bundle, Engine(bundle).initial_state(), shared)
     draft = _next_draft(bundle)
     history = draft.provenance.get(HISTORY, [])

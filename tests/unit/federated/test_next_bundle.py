@@ -9,6 +9,7 @@ import pytest
 from edge_sdk import Engine, Personalizer, open_bundle
 from edge_sdk.errors import BadUpdateError, CapacityError, InvalidOptionError
 from export.bundle_writer import write_bundle
+from federated.errors import NothingLearnedError
 from federated.next_bundle import HISTORY, RunSummary, name_labels, write_next_bundle
 
 if TYPE_CHECKING:
@@ -90,6 +91,20 @@ def test_the_encoding_of_the_starting_state_is_kept(
     got = Engine(new).initial_state()
     np.testing.assert_allclose(got["prototypes"][:2], shared["prototypes"][:2], atol=atol)
     np.testing.assert_array_equal(got["counts"], Engine(first).initial_state()["counts"])
+
+
+def test_rounds_without_any_update_write_nothing(
+    tiny_labelled_bundle: Path, tmp_path: Path
+) -> None:
+    idle = replace(SUMMARY, num_updates=0)
+    with pytest.raises(NothingLearnedError):
+        write_next_bundle(
+            tmp_path / "new",
+            open_bundle(tiny_labelled_bundle),
+            moved(tiny_labelled_bundle, 0),
+            idle,
+        )
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_state_that_does_not_fit_writes_nothing(
