@@ -248,6 +248,7 @@ class Personalizer:
                 if self._store.delete_label(name) == 0:
                     msg = "this label was never taught here, or has been forgotten"
                     raise UnknownLabelError(msg)
+                self._kept.examples(adapted=False)  # a damaged one may be this label's
                 current = self._kept.fit_again(keep=True)
             self._current = current
             self._scrub_due = True

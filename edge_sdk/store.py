@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,7 @@ class Store:
 
     def __init__(self, home: str | os.PathLike[str], *, busy_timeout_ms: int = 10_000) -> None:
         self._path = Path(home) / FILE_NAME
+        self._busy_timeout_ms = busy_timeout_ms
         with translated():
             self._db: sqlite3.Connection | None = open_database(
                 self._path, busy_timeout_ms=busy_timeout_ms
@@ -235,9 +237,13 @@ class Store:
             False where another process was reading for longer than the busy timeout: to be called
             again. The next opening of the store scrubs in any case.
         """
-        with translated():
-            (busy, _, _) = self._open_db().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
+        deadline = time.monotonic() + self._busy_timeout_ms / 1000
+        while True:
+            with translated():
+                (busy, _, _) = self._open_db().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy or time.monotonic() >= deadline:
+                return not busy
+            time.sleep(0.005)  # sqlite3 itself does not wait for another process that does this
 
     def _rewrite_examples(self) -> None:
         """Put all examples on new pages, so that no page keeps a copy of a deleted one.
