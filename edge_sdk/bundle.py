@@ -141,7 +141,7 @@ def _read_file(folder_fd: int, name: str, largest: int) -> bytes:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         fd = os.open(name, flags, dir_fd=folder_fd)
-        with os.fdopen(fd, "rb") as file:
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 msg = f"{name} is not a regular file"
@@ -149,7 +149,10 @@ def _read_file(folder_fd: int, name: str, largest: int) -> bytes:
             if status.st_size > largest:
                 msg = f"{name} has {status.st_size} bytes, at most {largest} are allowed"
                 raise BadBundleError(msg)
-            data = file.read(largest + 1)
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                data = file.read(largest + 1)
+        finally:
+            os.close(fd)
     except OSError as error:
         msg = f"{name} cannot be read: {error.strerror}"
         raise BadBundleError(msg) from error

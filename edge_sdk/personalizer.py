@@ -216,6 +216,8 @@ class Personalizer:
         Raises:
             NothingTaughtError: No label is in use yet.
             DtypeMismatchError, ShapeMismatchError, NonFiniteError: `x` is not such an array.
+            StoreError, BadStateError: The store is closed, or what another process changed in it
+                cannot be used with this bundle.
         """
         self._refresh()
         current = self._current
