@@ -110,9 +110,9 @@ def test_what_is_not_a_file_is_refused_without_waiting(
 ) -> None:
     (tiny_bundle / name).unlink()
     make(tiny_bundle / name)
-    num_open = len(os.listdir("/dev/fd"))
+    num_open = len(list(Path("/dev/fd").iterdir()))
     refused(tiny_bundle, naming=name)
-    assert len(os.listdir("/dev/fd")) == num_open
+    assert len(list(Path("/dev/fd").iterdir())) == num_open
 
 
 @pytest.mark.parametrize(
