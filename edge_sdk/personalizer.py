@@ -250,10 +250,10 @@ class Personalizer:
                 if self._store.delete_label(name) == 0:
                     msg = "this label was never taught here, or has been forgotten"
                     raise UnknownLabelError(msg)
+                self._scrub_due = True
                 self._kept.examples(adapted=False)  # a damaged one may be this label's
                 current = self._kept.fit_again(keep=True)
             self._current = current
-            self._scrub_due = True
             self._scrub_forgotten()
 
     def support(self) -> tuple[Float32Array, Int64Array]:
@@ -312,8 +312,12 @@ class Personalizer:
         with self._lock:
             if self._scrub_due:
                 self._scrub_due = not self._store.scrub()
-            with self._kept.transaction():
-                yield
+            try:
+                with self._kept.transaction():
+                    yield
+            except BaseException:
+                self._seen = -1  # an interrupt may have come after the commit: look again
+                raise
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
