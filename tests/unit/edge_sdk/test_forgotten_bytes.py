@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from edge_sdk.store import FILE_NAME, Store, StoredState
 from tests.support import tiny
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -151,3 +153,26 @@ def test_forgetting_waits_for_another_process_that_checkpoints(
             personal.forget("cleo")
         assert busy.left == -1
         assert b"cleo" not in all_bytes(home)
+
+
+def test_an_interrupt_after_the_commit_is_seen_in_memory_too(
+    tiny_bundle: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Personalizer(tiny_bundle, home=home) as personal:
+        personal.teach("ben", shots(2, 1))
+        transaction = personal._store.transaction
+
+        @contextmanager
+        def interrupted() -> Iterator[None]:
+            with transaction():
+                yield
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(personal._store, "transaction", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                personal.forget("ben")
+        assert personal.predict(shots(2, 1)).names == ("anna",)
+        assert b"ben" in all_bytes(home)
+        personal.teach("anna", shots(1, 1))
+        assert b"ben" not in all_bytes(home)

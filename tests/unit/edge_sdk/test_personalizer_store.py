@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from edge_sdk.store import FILE_NAME, Store
 from tests.support import tiny
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -204,29 +202,6 @@ def test_an_interrupt_changes_nothing(
                 with pytest.raises(KeyboardInterrupt):
                     call()
         assert (personal.examples, personal.state) == before
-
-
-def test_an_interrupt_after_the_commit_is_seen_in_memory_too(
-    tiny_bundle: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Personalizer(tiny_bundle, home=home) as personal:
-        personal.teach("ben", shots(2, 1))
-        transaction = personal._store.transaction
-
-        @contextmanager
-        def interrupted() -> Iterator[None]:
-            with transaction():
-                yield
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(personal._store, "transaction", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                personal.forget("ben")
-        assert personal.predict(shots(2, 1)).names == ("anna",)
-        assert b"ben" in all_bytes(home)
-        personal.teach("anna", shots(1, 1))
-        assert b"ben" not in all_bytes(home)
 
 
 def test_a_file_that_is_no_store_is_left_alone(tiny_bundle: Path, tmp_path: Path) -> None:
