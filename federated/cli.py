@@ -14,6 +14,7 @@ from rich.table import Table
 
 from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
+from edge_sdk.store import FILE_NAME as STORE_NAME
 from federated.round_core import RoundOptions
 
 if TYPE_CHECKING:
@@ -158,7 +159,10 @@ def run_command(
     if not homes.is_dir():
         msg = f"--homes {homes} is not a folder; it holds one Personalizer home for each user"
         raise InvalidOptionError(msg)
-    users = sorted(path for path in homes.iterdir() if path.is_dir())
+    users = sorted(path for path in homes.iterdir() if (path / STORE_NAME).is_file())
+    if not users:
+        msg = f"no folder in --homes {homes} is a Personalizer home: none holds {STORE_NAME}"
+        raise InvalidOptionError(msg)
     signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
     report = run_on_loopback(bundle, users, out, options, deploy)
     if json_output:

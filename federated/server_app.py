@@ -47,6 +47,9 @@ _UNDECODABLE = (
     ValueError,
 )
 _POLL_S = 0.2
+_TTL_SLACK_S = 60.0
+"""Flower answers for a node whose message has expired; that must not come before our own deadline,
+or a device that is only late would count as crashed."""
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -146,7 +149,7 @@ def collect(
                 content,
                 node,
                 MessageType.TRAIN,
-                ttl=settings.round_deadline_s,
+                ttl=settings.round_deadline_s + _TTL_SLACK_S,
                 group_id=str(task.server_round),
             )
             for node in clients
