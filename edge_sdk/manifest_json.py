@@ -32,6 +32,8 @@ MAX_ELEMENTS = MAX_FILE_BYTES // 4
 MAX_TENSORS = 4096
 MAX_VERSION = (1 << 31) - 1
 
+_OPTIONAL = frozenset({"expires"})
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TENSOR_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -39,9 +41,12 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`, the same for equal manifests."""
-    text = json.dumps(
-        asdict(manifest), indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False
-    )
+    values = asdict(manifest)
+    if manifest.expires is None:
+        del values["expires"]
+    else:
+        values["expires"] = manifest.expires.isoformat()
+    text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return (text + "\n").encode("ascii")
 
 
@@ -74,7 +79,9 @@ def parse_manifest(data: bytes) -> Manifest:
             "quality": lambda p: p.mapping(Place.number),
             "provenance": lambda p: p.mapping(lambda q: q.value),
             "files": lambda p: p.mapping(_file),
-        }
+            "expires": Place.date,
+        },
+        optional=_OPTIONAL,
     )
     manifest = Manifest(**values)
     _check_relations(manifest, top)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MAX_RANK = 8
 MAX_KEYS = 4096
 
+_NONE: frozenset[str] = frozenset()
 _T = TypeVar("_T")
 
 
@@ -61,9 +63,18 @@ class Place:
             self.refuse(f"lacks the key {_shown(key)}")
         return self._at(f".{key}" if self.path else key, self.value[key])
 
-    def record(self, fields: Mapping[str, Callable[[Place], object]]) -> dict[str, Any]:
-        """An object with exactly these keys, each value checked by its function."""
-        values = {key: check(self.look(key)) for key, check in fields.items()}
+    def record(
+        self, fields: Mapping[str, Callable[[Place], object]], *, optional: frozenset[str] = _NONE
+    ) -> dict[str, Any]:
+        """An object with exactly these keys, each value checked by its function.
+
+        Keys in `optional` may be absent, and are then absent from the result.
+        """
+        values = {
+            key: check(self.look(key))
+            for key, check in fields.items()
+            if key not in optional or key in self.value
+        }
         for key in self.value:
             if key not in fields:
                 self.refuse(f"has the unknown key {_shown(key)}")
@@ -109,6 +120,17 @@ class Place:
         if not isinstance(self.value, str) or not pattern.fullmatch(self.value):
             self.refuse(f"must be a string that matches {pattern.pattern}")
         return self.value
+
+    def date(self) -> dt.date:
+        """A day of the calendar, `YYYY-MM-DD`."""
+        text = self.text(10, 10)
+        try:
+            day = dt.date.fromisoformat(text)
+        except ValueError:
+            self.refuse("must be a date YYYY-MM-DD")
+        if day.isoformat() != text:  # ISO 8601 has other ways to write one
+            self.refuse("must be a date YYYY-MM-DD")
+        return day
 
     def choice(self, allowed: tuple[str, ...]) -> str:
         """One of a few strings."""
