@@ -131,6 +131,22 @@ def test_a_failed_write_leaves_the_old_or_the_new_record(
     pytest.fail("it never succeeded")
 
 
+GOLDEN = (
+    '{\n "bundles": {\n  "glyphs": {\n   "digest": "'
+    + "ab" * 32
+    + '",\n   "version": 7\n  }\n },\n'
+    ' "format": 1,\n'
+    ' "sha256": "549991a91fa32de49b9cb47666e3a4d735b0dc102228de2e8b4cbd62be44cc4f"\n}\n'
+)
+
+
+def test_a_record_written_by_the_first_version_is_read(home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / RECORD_NAME).write_text(GOLDEN)
+    with pytest.raises(OlderBundleError, match="version 7"):
+        AcceptedVersions(home).check("glyphs", version(6))
+
+
 def _accept(home: Path, numbers: range) -> None:
     for number in numbers:
         try:

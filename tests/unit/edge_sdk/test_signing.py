@@ -14,6 +14,7 @@ pytest.importorskip("cryptography", reason="needs the extra secure")
 from edge_sdk import TrustedKey, open_bundle
 from edge_sdk.errors import BadBundleError, InvalidOptionError
 from edge_sdk.signing import SigningKey, sign_bundle
+from tests.conftest import GOLDEN
 from tests.support.signing import policy
 
 if TYPE_CHECKING:
@@ -92,6 +93,18 @@ def test_openssl_makes_keys_and_checks_signatures_too(tiny_bundle: Path, tmp_pat
     run("pkey", "-in", private, "-aes256", "-passout", "pass:x", "-out", tmp_path / "locked.pem")
     with pytest.raises(InvalidOptionError, match="password"):
         SigningKey.read(tmp_path / "locked.pem")
+
+
+def test_a_signature_of_the_first_version_is_still_good() -> None:
+    """The golden manifest under the first key of RFC 8032, section 7.1."""
+    public = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+    signature = bytes.fromhex(
+        "592a59488ce480d3d165bf773cab1b33e9ca1ca4ff4c02cc25ff1406bd3fc06b"
+        "6ae23bd181e93db7598617115e5cd7e09540cc76a23a0cac4b478746c2f7f108"
+    )
+    trust = policy(TrustedKey(name="rfc", public_key=public))
+    raw_manifest = (GOLDEN / "tiny_gradient" / "manifest.json").read_bytes()
+    assert trust.check_signature(raw_manifest, signature).name == "rfc"
 
 
 def test_signing_adds_one_file_and_changes_no_other(tiny_bundle: Path) -> None:
