@@ -116,7 +116,7 @@ def sign_bundle(path: str | os.PathLike[str], key: SigningKey) -> Bundle:
 
     Raises:
         BadBundleError: The reader refuses the bundle.
-        OSError: The signature cannot be written. The folder is then as it was before.
+        InvalidOptionError: The signature cannot be written. No other file has changed.
     """
     folder = Path(path).resolve()
     bundle = open_bundle(folder)
@@ -124,16 +124,24 @@ def sign_bundle(path: str | os.PathLike[str], key: SigningKey) -> Bundle:
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.tmp")
     try:
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        _write_durably(fd, key.sign(bundle.raw_manifest))
-        draft.replace(folder / SIGNATURE_NAME)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder_fd)
-    finally:
-        os.close(folder_fd)
+        try:
+            _write_durably(fd, key.sign(bundle.raw_manifest))
+            draft.replace(folder / SIGNATURE_NAME)
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync_folder(folder)
+    except OSError as error:
+        msg = f"{SIGNATURE_NAME} cannot be written: {error.strerror}"
+        raise InvalidOptionError(msg) from error
     return bundle
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _write_durably(fd: int, data: bytes) -> None:

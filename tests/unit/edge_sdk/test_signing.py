@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -123,4 +125,25 @@ def test_a_damaged_bundle_is_not_signed(tiny_bundle: Path) -> None:
     with pytest.raises(BadBundleError, match=r"init\.onnx"):
         sign_bundle(tiny_bundle, SigningKey.generate())
     assert not (tiny_bundle / "manifest.sig").exists()
+    assert [path.name for path in tiny_bundle.parent.iterdir()] == [tiny_bundle.name]
+
+
+@pytest.mark.parametrize("call", ["fsync", "open"])
+def test_a_full_disk_leaves_the_old_signature(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    sign_bundle(tiny_bundle, SigningKey.generate())
+    before = (tiny_bundle / "manifest.sig").read_bytes()
+    real = os.open
+
+    def fail(*args: Any, **options: Any) -> int:
+        if call == "open" and not str(args[0]).endswith(".tmp"):
+            return real(*args, **options)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(InvalidOptionError, match="No space left"):
+        sign_bundle(tiny_bundle, SigningKey.generate())
+    monkeypatch.undo()
+    assert (tiny_bundle / "manifest.sig").read_bytes() == before
     assert [path.name for path in tiny_bundle.parent.iterdir()] == [tiny_bundle.name]
