@@ -32,8 +32,6 @@ MAX_ELEMENTS = MAX_FILE_BYTES // 4
 MAX_TENSORS = 4096
 MAX_VERSION = (1 << 31) - 1
 
-_OPTIONAL = frozenset({"expires"})
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TENSOR_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -79,9 +77,8 @@ def parse_manifest(data: bytes) -> Manifest:
             "quality": lambda p: p.mapping(Place.number),
             "provenance": lambda p: p.mapping(lambda q: q.value),
             "files": lambda p: p.mapping(_file),
-            "expires": Place.date,
         },
-        optional=_OPTIONAL,
+        optional={"expires": Place.date},
     )
     manifest = Manifest(**values)
     _check_relations(manifest, top)

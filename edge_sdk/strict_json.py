@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 MAX_RANK = 8
 MAX_KEYS = 4096
 
-_NONE: frozenset[str] = frozenset()
 _T = TypeVar("_T")
 
 
@@ -64,19 +63,21 @@ class Place:
         return self._at(f".{key}" if self.path else key, self.value[key])
 
     def record(
-        self, fields: Mapping[str, Callable[[Place], object]], *, optional: frozenset[str] = _NONE
+        self,
+        fields: Mapping[str, Callable[[Place], object]],
+        *,
+        optional: Mapping[str, Callable[[Place], object]] | None = None,
     ) -> dict[str, Any]:
         """An object with exactly these keys, each value checked by its function.
 
-        Keys in `optional` may be absent, and are then absent from the result.
+        Keys of `optional` may be absent, and then are in the result neither.
         """
-        values = {
-            key: check(self.look(key))
-            for key, check in fields.items()
-            if key not in optional or key in self.value
-        }
+        values = {key: check(self.look(key)) for key, check in fields.items()}
+        for key, check in (optional or {}).items():
+            if key in self.value:
+                values[key] = check(self.look(key))
         for key in self.value:
-            if key not in fields:
+            if key not in values:
                 self.refuse(f"has the unknown key {_shown(key)}")
         return values
 

@@ -102,7 +102,7 @@ std::uint64_t product(const std::vector<std::int64_t>& sizes) {
 
 class Walker {
  public:
-  explicit Walker(const Source& source) : source_(source) {}
+  Walker(const Source& source, bool compiled) : source_(source), compiled_(compiled) {}
 
   void model(std::string_view bytes) {
     bool has_graph = false;
@@ -162,12 +162,14 @@ class Walker {
       if (field.number == 5) attributes.push_back(field.bytes);
       if (field.number == 7) domain = field.bytes;
     });
-    if (!is_allowed_op(domain, op)) {
+    const bool holds_binary = compiled_ && domain == "com.microsoft" && op == "EPContext";
+    if (!holds_binary && !is_allowed_op(domain, op)) {
       const std::string prefix = domain.empty() ? "" : shown(domain) + ".";
       source_.refuse("uses the operator " + prefix + shown(op) + ", which bundles do not allow");
     }
     const bool constant = op == "Constant";
     for (const std::string_view attribute_bytes : attributes) {
+      if (holds_binary) check_embedded(attribute_bytes);
       const std::vector<std::int64_t> values = attribute(attribute_bytes, depth);
       if (constant) remember(std::string(output), values);
     }
@@ -175,6 +177,19 @@ class Walker {
       if (op == size.op && inputs.size() > size.index) {
         uses_.push_back({size.op, std::string(inputs[size.index])});
       }
+    }
+  }
+
+  // A compiled node says by embed_mode 0 that its binary lies in another file.
+  void check_embedded(std::string_view attribute_bytes) const {
+    std::string_view name;
+    std::uint64_t value = 0;
+    for_each_field(source_, kAttribute, "an attribute", attribute_bytes, [&](const Field& field) {
+      if (field.number == 1) name = field.bytes;
+      if (field.number == 3) value = field.value;
+    });
+    if (name == "embed_mode" && value != 1) {
+      source_.refuse("holds a compiled node whose binary lies in another file");
     }
   }
 
@@ -268,11 +283,21 @@ class Walker {
   }
 
   const Source& source_;
+  bool compiled_;
   std::size_t nodes_ = 0;
   std::size_t tensors_ = 0;
   std::map<std::string, std::uint64_t> constants_;  // name -> product of its numbers
   std::vector<Use> uses_;
 };
+
+// "embed.<SOC>.onnx": embed.onnx, compiled for one system on chip.
+bool is_compiled_name(std::string_view file) {
+  constexpr std::string_view kPrefix = "embed.";
+  constexpr std::string_view kSuffix = ".onnx";
+  return file.size() > kPrefix.size() + kSuffix.size() &&
+         file.substr(0, kPrefix.size()) == kPrefix &&
+         file.substr(file.size() - kSuffix.size()) == kSuffix;
+}
 
 }  // namespace
 
@@ -280,7 +305,7 @@ void check_graph(const std::string& file, std::string_view graph) {
   const Source source(file);
   // ONNX Runtime takes bytes with this mark for its flatbuffer format, whatever else they are.
   if (graph.size() >= 8 && graph.substr(4, 4) == "ORTM") source.refuse("is not an ONNX graph");
-  Walker(source).model(graph);
+  Walker(source, is_compiled_name(file)).model(graph);
 }
 
 }  // namespace edge

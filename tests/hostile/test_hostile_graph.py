@@ -243,3 +243,25 @@ def test_a_model_that_is_also_a_flatbuffer_is_refused() -> None:
             check_graph("g.onnx", graph)
         else:
             refused(graph, "is not an ONNX graph")
+
+
+def test_compiled_nodes_are_allowed_in_compiled_files_with_their_binary_inside() -> None:
+    inside, outside = (
+        with_node(
+            wire.node(
+                "EPContext",
+                ["x"],
+                "y",
+                wire.attribute("embed_mode", wire.field(3, mode))
+                + wire.attribute("ep_cache_context", wire.field(4, b"binary")),
+                domain="com.microsoft",
+            )
+        )
+        for mode in (1, 0)
+    )
+    check_graph("embed.SM8650.onnx", inside)
+    with pytest.raises(BadBundleError, match="binary lies in another file"):
+        check_graph("embed.SM8650.onnx", outside)
+    for name in ("embed.onnx", "init.onnx", "adapt.SM8650.onnx"):
+        with pytest.raises(BadBundleError, match=r"operator com\.microsoft\.EPContext"):
+            check_graph(name, inside)
