@@ -12,14 +12,17 @@ from edge_sdk.errors import (
     DtypeMismatchError,
     EdgeError,
     EmptySupportError,
+    ExpiredBundleError,
     InvalidOptionError,
     LabelRangeError,
     MissingExtraError,
     NonFiniteError,
     NothingTaughtError,
+    OlderBundleError,
     RuntimeFailedError,
     RuntimeLibraryError,
     ShapeMismatchError,
+    SignatureError,
     StoreError,
     UnknownLabelError,
 )
@@ -27,6 +30,7 @@ from edge_sdk.manifest import Manifest, TensorSpec
 from edge_sdk.personal_state import PersonalPrediction
 from edge_sdk.personalizer import AdaptReport, Personalizer
 from edge_sdk.store import Example
+from edge_sdk.trust import TrustedKey, TrustPolicy
 from edge_sdk.update import ModelUpdate
 
 __all__ = [
@@ -43,6 +47,7 @@ __all__ = [
     "EmptySupportError",
     "Engine",
     "Example",
+    "ExpiredBundleError",
     "InvalidOptionError",
     "LabelRangeError",
     "Manifest",
@@ -50,15 +55,19 @@ __all__ = [
     "ModelUpdate",
     "NonFiniteError",
     "NothingTaughtError",
+    "OlderBundleError",
     "PersonalPrediction",
     "Personalizer",
     "Prediction",
     "RuntimeFailedError",
     "RuntimeLibraryError",
     "ShapeMismatchError",
+    "SignatureError",
     "State",
     "StoreError",
     "TensorSpec",
+    "TrustPolicy",
+    "TrustedKey",
     "UnknownLabelError",
     "open_bundle",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
 FORMAT = 1
@@ -13,6 +14,8 @@ DTYPE: Literal["float32"] = "float32"
 
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
+SIGNATURE_NAME = "manifest.sig"
+"""Optional; with the other two, not listed in the manifest."""
 EMBED_NAME = "embed.onnx"
 MODEL_CARD_NAME = "MODEL_CARD.md"
 GRAPH_NAMES = ("init.onnx", "adapt.onnx", "predict.onnx")
@@ -83,6 +86,7 @@ class BundleDraft:
         quantization: Names to encodings, as `{"embed": "int8"}`.
         quality: Names to finite figures.
         provenance: Names to JSON values: code version, seed, digests of data.
+        expires: The last day (UTC) on which a device that checks signatures opens it; None: always.
     """
 
     name: str
@@ -99,6 +103,7 @@ class BundleDraft:
     quantization: Mapping[str, str] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Json] = field(default_factory=dict)
+    expires: dt.date | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

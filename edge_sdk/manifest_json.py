@@ -39,9 +39,12 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`, the same for equal manifests."""
-    text = json.dumps(
-        asdict(manifest), indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False
-    )
+    values = asdict(manifest)
+    if manifest.expires is None:
+        del values["expires"]
+    else:
+        values["expires"] = manifest.expires.isoformat()
+    text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return (text + "\n").encode("ascii")
 
 
@@ -74,7 +77,8 @@ def parse_manifest(data: bytes) -> Manifest:
             "quality": lambda p: p.mapping(Place.number),
             "provenance": lambda p: p.mapping(lambda q: q.value),
             "files": lambda p: p.mapping(_file),
-        }
+        },
+        optional={"expires": Place.date},
     )
     manifest = Manifest(**values)
     _check_relations(manifest, top)

@@ -19,6 +19,7 @@ from edge_sdk.manifest import (
     LISTED_NAMES,
     MANIFEST_NAME,
     MODEL_CARD_NAME,
+    SIGNATURE_NAME,
     BundleDraft,
     FileEntry,
     Manifest,
@@ -27,6 +28,8 @@ from edge_sdk.manifest_json import encode_manifest, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from edge_sdk.signing import SigningKey
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -39,6 +42,7 @@ def write_bundle(
     graphs: Mapping[str, bytes],
     model_card: str,
     overwrite: bool = False,
+    key: SigningKey | None = None,
 ) -> str:
     """Write a bundle folder, whole or not at all, after the one reader has accepted it.
 
@@ -48,6 +52,7 @@ def write_bundle(
         graphs: File names (`init.onnx`, ...) to ONNX bytes; without `embed.onnx` nothing is frozen.
         model_card: Text of MODEL_CARD.md.
         overwrite: Replace a bundle that is at `path`, in one step where the system can do that.
+        key: Sign the bundle with it; `edge-sdk sign` can do that later, too.
 
     Returns:
         The bundle's digest.
@@ -69,6 +74,8 @@ def write_bundle(
     try:
         digest = hashlib.sha256(raw_manifest).hexdigest()
         files |= {MANIFEST_NAME: raw_manifest, DIGEST_NAME: f"{digest}\n".encode("ascii")}
+        if key is not None:
+            files[SIGNATURE_NAME] = key.sign(raw_manifest)
         for name, data in files.items():
             _write_durably(draft_folder / name, data)
         _sync_folder(draft_folder)
@@ -109,7 +116,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     if not overwrite:
         msg = f"{target.name} already exists; pass overwrite=True to replace it"
         raise InvalidOptionError(msg)
-    known = {*LISTED_NAMES, MANIFEST_NAME, DIGEST_NAME}
+    known = {*LISTED_NAMES, MANIFEST_NAME, DIGEST_NAME, SIGNATURE_NAME}
     if (
         target.is_symlink()
         or not target.is_dir()

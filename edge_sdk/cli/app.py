@@ -11,6 +11,7 @@ import typer
 
 from edge_sdk.cli.group import CommandGroup
 from edge_sdk.cli.inspection import as_json, print_bundle
+from edge_sdk.cli.trust import add_commands
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -58,3 +59,6 @@ def inspect(
         typer.echo(json.dumps(as_json(opened), indent=1, sort_keys=True))
     else:
         print_bundle(opened)
+
+
+add_commands(app)

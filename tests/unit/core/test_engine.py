@@ -211,7 +211,8 @@ def test_states_of_other_bundles_are_refused(
         ({"embed": None}, errors.BadBundleError, r"without embed\.onnx"),
         ({"state": []}, errors.BadBundleError, r"manifest\.json"),
         ({"adapt": b"nonsense"}, errors.BadBundleError, r"adapt\.onnx"),
-        ({"init": b""}, errors.RuntimeFailedError, r"init\.onnx"),
+        ({"init": b""}, errors.BadBundleError, r"init\.onnx"),
+        ({"init": b":\x00"}, errors.RuntimeFailedError, r"init\.onnx"),  # a graph, no operator set
     ],
 )
 def test_what_cannot_be_loaded_is_refused(
