@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_sdk.errors import DivergedError
+from edge_sdk.paired_tests import Answers
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,10 +24,10 @@ NO_SLOT = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOutAnswers:
-    """Which examples were answered right by states that were not adapted on them; bool `[n]` each.
+    """What states answered for examples that they were not adapted on; `[n]` each.
 
     Attributes:
-        judged: Whether an example was held out at all; the others are False below.
+        judged: Whether an example was held out at all, bool; the others are not answered below.
         candidate: By a state adapted on the other folds.
         current: By one adapted on what the current state saw of the other folds; None without one.
         base: By the bundle's starting state.
@@ -34,9 +35,9 @@ class HeldOutAnswers:
     """
 
     judged: Flags
-    candidate: Flags
-    current: Flags | None
-    base: Flags
+    candidate: Answers
+    current: Answers | None
+    base: Answers
     num_folds: int
 
 
@@ -55,18 +56,17 @@ def held_out_answers(
     base = engine.initial_state()
     fold_of = assign_folds(features, slots, base["counts"] > 0, folds=folds)
     num_folds = int(fold_of.max()) + 1
-    candidate, by_current = np.zeros((2, len(slots)), dtype=bool)
+    candidate, by_current = _no_answers(len(slots)), _no_answers(len(slots))
     for fold in range(num_folds):
         inside = fold_of == fold
-        candidate[inside] = _right(engine, features, slots, ~inside, inside)
+        _fill(candidate, engine, features, slots, seen=~inside, asked=inside)
         if current is not None:
-            by_current[inside] = _right(engine, features, slots, current & ~inside, inside)
-    judged = fold_of != NO_SLOT
+            _fill(by_current, engine, features, slots, seen=current & ~inside, asked=inside)
     return HeldOutAnswers(
-        judged=judged,
+        judged=fold_of != NO_SLOT,
         candidate=candidate,
         current=None if current is None else by_current,
-        base=judged & (top_slots(engine, features, base) == slots),
+        base=answers_of(engine, features, slots, base),
         num_folds=num_folds,
     )
 
@@ -97,18 +97,32 @@ def assign_folds(
     )
 
 
-def top_slots(engine: Engine, features: Float32Array, state: State) -> Int64Array:
-    """The slot that a state answers for each example, int64 `[n]`; -1 where it has none in use."""
+def answers_of(engine: Engine, features: Float32Array, slots: Int64Array, state: State) -> Answers:
+    """What a state answers for n >= 1 examples; nothing right where it has no slot in use."""
     if not np.any(state["counts"] > 0):
-        return np.full(len(features), NO_SLOT, dtype=np.int64)
-    slots: Int64Array = engine.predict(features, state).logits.argmax(axis=1).astype(np.int64)
-    return slots
+        return _no_answers(len(slots))
+    logits = engine.predict(features, state).logits.astype(np.float64)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return Answers(
+        right=logits.argmax(axis=1) == slots,
+        probability=powers[np.arange(len(slots)), slots] / powers.sum(axis=1),
+    )
 
 
-def _right(
-    engine: Engine, features: Float32Array, slots: Int64Array, seen: Flags, asked: Flags
-) -> Flags:
-    """Whether a state adapted on the `seen` examples answers the `asked` ones right."""
+def _no_answers(num: int) -> Answers:
+    return Answers(np.zeros(num, dtype=bool), np.zeros(num))
+
+
+def _fill(
+    answers: Answers,
+    engine: Engine,
+    features: Float32Array,
+    slots: Int64Array,
+    *,
+    seen: Flags,
+    asked: Flags,
+) -> None:
+    """Set the answers to the `asked` examples: those of a state adapted on the `seen` ones."""
     try:
         state = (
             engine.adapt(features[seen], slots[seen]).state
@@ -116,6 +130,6 @@ def _right(
             else engine.initial_state()
         )
     except DivergedError:
-        return np.zeros(int(asked.sum()), dtype=bool)
-    right: Flags = top_slots(engine, features[asked], state) == slots[asked]
-    return right
+        return
+    found = answers_of(engine, features[asked], slots[asked], state)
+    answers.right[asked], answers.probability[asked] = found.right, found.probability

@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_sdk.arrays import as_examples, as_rows, as_slots
-from edge_sdk.cross_validation import held_out_answers, top_slots
+from edge_sdk.cross_validation import answers_of, held_out_answers
 from edge_sdk.errors import (
     DtypeMismatchError,
     EmptySupportError,
     InvalidOptionError,
     ShapeMismatchError,
 )
-from edge_sdk.exact_tests import GuessComparison, PairedComparison
 from edge_sdk.guardrail_rule import (
     DEFAULT_GUARDRAIL,
     Decision,
@@ -43,6 +42,7 @@ from edge_sdk.guardrail_rule import (
     decide,
     serving_state,
 )
+from edge_sdk.paired_tests import GuessComparison, PairedComparison
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from edge_sdk._core import State
     from edge_sdk.arrays import Float32Array, Int64Array
     from edge_sdk.engine import Engine
+    from edge_sdk.paired_tests import Answers
 
     Flags = npt.NDArray[np.bool_]
 
@@ -144,7 +145,7 @@ def judge(
         raise EmptySupportError(msg)
     seen = _check_current(current, len(rows))
     known: Flags = engine.initial_state()["counts"] > 0
-    on_support = top_slots(engine, rows, candidate) == labels
+    on_support = answers_of(engine, rows, labels, candidate).right
     answers = held_out_answers(engine, rows, labels, current=seen, folds=options.folds)
     serving = None if seen is None else engine.adapt(rows[seen], labels[seen]).state
     ask = _Asker(engine, known, labels, answers.judged, probe, options.confidence)
@@ -160,7 +161,7 @@ def judge(
         else _paired(answers.candidate, answers.current, answers.judged, options.confidence)
     )
     decision, reason = decide(about_candidate, against_current, options)
-    held_out = _share(answers.candidate[answers.judged])
+    held_out = _share(answers.candidate.right[answers.judged])
     on_judged = _share(on_support[answers.judged])
     return GuardrailReport(
         decision=decision,
@@ -172,7 +173,7 @@ def judge(
         support_accuracy=float(on_support.mean()),
         held_out_accuracy=held_out,
         gap=None if held_out is None or on_judged is None else on_judged - held_out,
-        base_accuracy=_share(answers.base[answers.judged]),
+        base_accuracy=_share(answers.base.right[answers.judged]),
         against_base=about_candidate.against_base,
         against_guessing=about_candidate.against_guessing,
         against_current=against_current,
@@ -191,13 +192,13 @@ class _Asker:
     probe: Probe | None
     confidence: float
 
-    def about(self, state: State, right: Flags, base_right: Flags) -> Evidence:
-        """`right` and `base_right` are held-out answers `[n]` of the state's kind and the base."""
-        of_base = self.judged & self.known[self.labels]
-        of_user = right[self.judged & ~self.known[self.labels]]
+    def about(self, state: State, held_out: Answers, of_base: Answers) -> Evidence:
+        """`held_out` and `of_base` `[n]`: answers of states like this one, and of the base."""
+        is_known = self.known[self.labels]
+        of_user = held_out.right[self.judged & ~is_known]
         in_use = int(np.sum(state["counts"] > 0))
         return Evidence(
-            against_base=_paired(right, base_right, of_base, self.confidence),
+            against_base=_paired(held_out, of_base, self.judged & is_known, self.confidence),
             # with one label in use there is nothing to guess
             against_guessing=GuessComparison.of(of_user, guess_rate=1 / in_use)
             if len(of_user) and in_use > 1
@@ -220,19 +221,19 @@ class _Asker:
                 "probe.slots must be slots that the bundle names and its starting state has in use"
             )
             raise InvalidOptionError(msg)
-        right, base_right = (
-            top_slots(self.engine, features, s) == slots
+        by_state, by_base = (
+            answers_of(self.engine, features, slots, s)
             for s in (state, self.engine.initial_state())
         )
-        return PairedComparison.of(right, base_right, confidence=self.confidence)
+        return PairedComparison.of(by_state, by_base, confidence=self.confidence)
 
 
 def _paired(
-    first: Flags, second: Flags, which: Flags, confidence: float
+    first: Answers, second: Answers, which: Flags, confidence: float
 ) -> PairedComparison | None:
     if not which.any():
         return None
-    return PairedComparison.of(first[which], second[which], confidence=confidence)
+    return PairedComparison.of(first.of(which), second.of(which), confidence=confidence)
 
 
 def _share(right: Flags) -> float | None:

@@ -10,7 +10,7 @@ from edge_sdk.errors import InvalidOptionError
 from edge_sdk.options import check_count
 
 if TYPE_CHECKING:
-    from edge_sdk.exact_tests import GuessComparison, PairedComparison
+    from edge_sdk.paired_tests import GuessComparison, PairedComparison
 
 MAX_FOLDS = 1000
 MAX_EXAMPLES = 1_000_000
@@ -66,7 +66,7 @@ class GuardrailOptions:
     confidence: float = 0.9
     folds: int = 20
     min_examples: int = 20
-    probe_tolerance: float = 0.05
+    probe_tolerance: float = 0.2
 
     def __post_init__(self) -> None:
         if not (_is_number(self.confidence) and 0.5 < self.confidence < 1):
@@ -105,20 +105,24 @@ def decide(
     enough = own is not None and own.num >= options.min_examples
     rules = (
         (forgets(probe, options), Decision.REVERT, Reason.FORGETS_BASE_TASK),
-        (base and base.p_worse <= chance, Decision.REVERT, Reason.WORSE_THAN_BASE),
+        (base and base.shown_worse(chance), Decision.REVERT, Reason.WORSE_THAN_BASE),
         (
             enough and own and own.p_worse <= chance,
             Decision.REVERT,
             Reason.WORSE_THAN_GUESSING,
         ),
-        (base and base.p_better > chance, Decision.SHADOW, Reason.NOT_SHOWN_BETTER_THAN_BASE),
+        (
+            base and not base.shown_better(chance),
+            Decision.SHADOW,
+            Reason.NOT_SHOWN_BETTER_THAN_BASE,
+        ),
         (
             enough and own and own.p_better > chance,
             Decision.SHADOW,
             Reason.NOT_SHOWN_BETTER_THAN_GUESSING,
         ),
         (
-            against_current and against_current.p_worse <= chance,
+            against_current and against_current.shown_worse(chance),
             Decision.SHADOW,
             Reason.WORSE_THAN_CURRENT,
         ),
@@ -154,6 +158,6 @@ def forgets(probe: PairedComparison | None, options: GuardrailOptions) -> bool:
     """Whether the probe set shows that a state lost more of the base task than is tolerated."""
     return (
         probe is not None
-        and probe.p_worse <= 1 - options.confidence
+        and probe.shown_worse(1 - options.confidence)
         and probe.difference < -options.probe_tolerance
     )

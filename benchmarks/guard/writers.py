@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ARCHIVE = Path("unipen") / "unipen_chars.npz"
 LOWER_CASE = (36, 62)
 MIN_CHARACTERS = 100
-PRIOR_COUNT = 5.0
+PROBE_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +35,11 @@ class Writer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crowd:
-    """Users to judge, and the letters of all the others, whom the base was made from."""
+    """Users to judge; other writers, whom the base was made from; and others yet, for the probe."""
 
     users: tuple[Writer, ...]
     others: Writer
+    probe: Writer
     labels: tuple[str, ...]
 
 
@@ -62,28 +63,29 @@ def read_crowd(archive: Path, engine: Engine) -> Crowd:
     )
     counts = np.bincount(writers)
     users = np.flatnonzero(counts >= MIN_CHARACTERS)
-    rest = ~np.isin(writers, users)
+    rest = np.setdiff1d(np.unique(writers), users)
+    made_from, probed = np.isin(writers, rest[::2]), np.isin(writers, rest[1::2])
     return Crowd(
         users=tuple(Writer(features[writers == w], slots[writers == w]) for w in users),
-        others=Writer(features[rest], slots[rest]),
+        others=Writer(features[made_from], slots[made_from]),
+        probe=Writer(features[probed][:PROBE_SIZE], slots[probed][:PROBE_SIZE]),
         labels=tuple(str(name) for name in names[slice(*LOWER_CASE)]),
     )
 
 
 def write_labelled(
-    source: Bundle, crowd: Crowd, folder: Path, *, noise: float, prior_count: float = PRIOR_COUNT
+    source: Bundle, crowd: Crowd, folder: Path, *, spoil: float, prior_count: float
 ) -> Bundle:
     """The bundle whose starting prototypes are the means of the other writers' letters.
 
-    `noise` in 0..1 moves each of them that far towards the mean of all letters, which makes the
-    base worse: a base that was trained on too little.
+    `spoil` in 0..1 moves each of them that far towards another letter's, for a worse base.
     """
     engine = Engine(source)
     state = {name: np.array(engine.initial_state()[name]) for name in ("prototypes", "counts")}
     others, num = crowd.others, len(crowd.labels)
     means = np.stack([others.features[others.slots == slot].mean(axis=0) for slot in range(num)])
     wrong = np.roll(means, 1, axis=0)
-    state["prototypes"][:num] = (1 - noise) * means + noise * wrong
+    state["prototypes"][:num] = (1 - spoil) * means + spoil * wrong
     state["counts"][:num] = prior_count
     graphs = {name: data for name, data in source.files.items() if name.endswith(".onnx")}
     ordered = {spec.name: state[spec.name] for spec in source.manifest.state}
