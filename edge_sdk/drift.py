@@ -56,7 +56,7 @@ class DriftOptions:
 
     adwin_delta: float = 0.002
     rise: float = 0.1
-    rise_threshold: float = 10.0
+    rise_threshold: float = 9.0
     shift_rate: float = 5e-5
     burn_in: int = 50
 
