@@ -55,8 +55,9 @@ class GuardrailOptions:
     """When a personal state is kept.
 
     Attributes:
-        confidence: Of each "shown better" and "shown worse", above 0.5 and below 1. At 0.9 a state
-            needs at least 4 examples that it alone gets right, and none the other way.
+        confidence: Of each "shown better" and "shown worse", above 0.5 and below 1. At 0.9 four
+            examples that the state alone gets right, with none the other way, are enough; two or
+            three are where it is also surer of what the base gets right, too.
         folds: Parts that the examples are cut into, at least 2; with fewer examples, leave-one-out.
         min_examples: Judged examples of the user's own labels from which on the state must be
             shown better than guessing, at least 1.

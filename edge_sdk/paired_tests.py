@@ -149,9 +149,17 @@ def at_least(successes: int, trials: int, rate: float) -> float:
 
 
 def sign_flip(differences: npt.NDArray[np.float64]) -> float:
-    """Probability of a sum as large as that of `[n]` differences, were each sign a coin's."""
-    spread = math.sqrt(float((differences**2).sum()))
-    return 0.5 * math.erfc(float(differences.sum()) / spread / math.sqrt(2)) if spread > 0 else 0.5
+    """Probability of a sum as large as that of `[n]` differences, were each sign a coin's.
+
+    By the normal distribution, but never less than so many coins can give as there are differences
+    that matter, `(sum |d|)^2 / sum d^2`: a few large ones prove little, however small the others.
+    """
+    squares = float((differences**2).sum())
+    if squares == 0:
+        return 0.5
+    normal = 0.5 * math.erfc(float(differences.sum()) / math.sqrt(2 * squares))
+    least = 0.5 ** (float(np.abs(differences).sum()) ** 2 / squares)
+    return min(max(normal, least), 1 - least)
 
 
 def lower_bound(successes: int, trials: int, *, confidence: float) -> float:

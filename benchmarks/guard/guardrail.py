@@ -133,6 +133,22 @@ def simulate(
     poisoned: dict[str, Any] = {}
     staged: dict[str, Any] = {}
     swapped: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for shots, share in itertools.product((1, 2, 5), (0.0, 0.3, 0.5, 0.8)):
+        own[f"5 labels, {shots} shots, {share:g} poisoned"] = harm(
+            by_user(
+                share,
+                teach_own_labels(
+                    Engine(source),
+                    users,
+                    ways=5,
+                    shots=shots,
+                    poison=share,
+                    splits=splits,
+                    seed=seed,
+                ),
+            )
+        )
     for spoil, prior in itertools.product(SPOILS, PRIORS):
         base = f"base spoilt by {spoil:g}, prior {prior:g}"
         bundle = write_labelled(
@@ -187,22 +203,6 @@ def simulate(
                             ),
                         )
                     )
-    own: dict[str, Any] = {}
-    for shots, share in itertools.product((1, 2, 5), (0.0, 0.3, 0.5, 0.8)):
-        own[f"5 labels, {shots} shots, {share:g} poisoned"] = harm(
-            by_user(
-                share,
-                teach_own_labels(
-                    Engine(source),
-                    users,
-                    ways=5,
-                    shots=shots,
-                    poison=share,
-                    splits=splits,
-                    seed=seed,
-                ),
-            )
-        )
     return {
         "keep rate by true difference from the base": keep_rates(cells),
         "what users get, judged once": poisoned,

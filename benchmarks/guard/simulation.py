@@ -190,11 +190,14 @@ def teach_own_labels(
 ) -> list[Outcome]:
     """Users of a bundle that names no labels teach `shots` examples of `ways` letters each.
 
-    The base cannot answer; `base` is what guessing among the labels gets right.
+    The base cannot answer; `base` is what guessing among the labels gets right. Who wrote too few
+    examples is left out.
     """
     outcomes = []
     for number, writer in enumerate(users):
         letters = np.flatnonzero(np.bincount(writer.slots) > shots)
+        if len(letters) < ways:
+            continue
         for repeat in range(splits):
             rng = np.random.default_rng([seed, number, repeat])
             chosen = rng.choice(letters, ways, replace=False)
