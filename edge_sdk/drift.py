@@ -104,12 +104,12 @@ class FeatureReference:
                 not as above.
             EmptySupportError: There is no example.
         """
-        shape = tuple(np.shape(features)[1:])
-        rows = as_rows(features, shape=shape, name="features").reshape(len(features), -1)
+        rows = as_rows(features, shape=tuple(np.shape(features)[1:]), name="features")
         labels = as_slots(slots, num_rows=len(rows), ways=np.iinfo(np.int64).max, name="slots")
         if len(rows) == 0:
             msg = "features must hold at least one example"
             raise EmptySupportError(msg)
+        rows = rows.reshape(len(rows), -1)
         wide = rows.astype(np.float64)
         used, place = np.unique(labels, return_inverse=True)
         means = np.stack([wide[place == i].mean(axis=0) for i in range(len(used))])
