@@ -158,7 +158,7 @@ def sign_flip(differences: npt.NDArray[np.float64]) -> float:
     if squares == 0:
         return 0.5
     normal = 0.5 * math.erfc(float(differences.sum()) / math.sqrt(2 * squares))
-    least = 0.5 ** (float(np.abs(differences).sum()) ** 2 / squares)
+    least = float(0.5 ** (float(np.abs(differences).sum()) ** 2 / squares))
     return min(max(normal, least), 1 - least)
 
 

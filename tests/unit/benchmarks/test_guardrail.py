@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra export")
+pytest.importorskip("torch", reason="needs the extra export")
+
+import torch
 
 from benchmarks.guard.guardrail import by_user, harm, keep_rates
 from benchmarks.guard.simulation import (
