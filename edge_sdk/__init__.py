@@ -4,6 +4,7 @@ from edge_sdk._core import State
 from edge_sdk.bundle import Bundle, open_bundle
 from edge_sdk.engine import Adaptation, Engine, Prediction
 from edge_sdk.errors import (
+    AuditError,
     BadBundleError,
     BadStateError,
     BadUpdateError,
@@ -36,6 +37,7 @@ from edge_sdk.update import ModelUpdate
 __all__ = [
     "AdaptReport",
     "Adaptation",
+    "AuditError",
     "BadBundleError",
     "BadStateError",
     "BadUpdateError",

@@ -115,6 +115,12 @@ class StoreError(EdgeError, OSError):
     code = "store"
 
 
+class AuditError(EdgeError, OSError):
+    """The audit log cannot be read or written, or its end is torn or bad."""
+
+    code = "audit"
+
+
 class RuntimeLibraryError(EdgeError, OSError):
     """libonnxruntime is missing, or too old."""
 
