@@ -61,11 +61,22 @@ class Place:
             self.refuse(f"lacks the key {_shown(key)}")
         return self._at(f".{key}" if self.path else key, self.value[key])
 
-    def record(self, fields: Mapping[str, Callable[[Place], object]]) -> dict[str, Any]:
-        """An object with exactly these keys, each value checked by its function."""
+    def record(
+        self,
+        fields: Mapping[str, Callable[[Place], object]],
+        *,
+        optional: Mapping[str, Callable[[Place], object]] | None = None,
+    ) -> dict[str, Any]:
+        """An object with exactly these keys, each value checked by its function.
+
+        Keys of `optional` may be absent, and then are in the result neither.
+        """
         values = {key: check(self.look(key)) for key, check in fields.items()}
+        for key, check in (optional or {}).items():
+            if key in self.value:
+                values[key] = check(self.look(key))
         for key in self.value:
-            if key not in fields:
+            if key not in values:
                 self.refuse(f"has the unknown key {_shown(key)}")
         return values
 
@@ -90,6 +101,12 @@ class Place:
         """An int in a range; true and 1.0 are not ints."""
         if type(self.value) is not int or not smallest <= self.value <= largest:
             self.refuse(f"must be an integer in {smallest}..{largest}")
+        return self.value
+
+    def boolean(self) -> bool:
+        """True or false."""
+        if type(self.value) is not bool:
+            self.refuse("must be true or false")
         return self.value
 
     def number(self) -> float:

@@ -121,27 +121,38 @@ PortSpec features_port(const EngineSpec& spec) {
   return {"features", ort::kElementFloat, batch_of(spec.feature_shape)};
 }
 
+std::optional<NativeHead> load_native(const EngineSpec& spec, const StateLayout& layout) {
+  if (!spec.kernel) return std::nullopt;
+  return NativeHead(spec, layout);
+}
+
+// Not loaded where a kernel takes its place, but looked at all the same.
+std::optional<Graph> load_adapt(const ort::Runtime& runtime, std::string_view bytes, int threads,
+                                const EngineSpec& spec, const StateLayout& layout) {
+  if (spec.kernel) {
+    check_self_contained("adapt.onnx", bytes);
+    return std::nullopt;
+  }
+  return Graph(
+      runtime, "adapt.onnx", bytes, threads,
+      state_ports(layout, "state.", false) +
+          std::vector<PortSpec>{features_port(spec),
+                                {"labels", ort::kElementInt64, {kAnyCount}},
+                                {"weights", ort::kElementFloat, {kAnyCount}}},
+      state_ports(layout, "next.", true) + std::vector<PortSpec>{{"loss", ort::kElementFloat, {}}});
+}
+
 }  // namespace
 
 Engine::Impl::Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOptions& options)
     : spec(std::move(bundle_spec)),
       layout(make_layout(spec.state)),
       runtime(&open_runtime(spec, graphs, options)),
+      native(load_native(spec, *layout)),
+      adapt(load_adapt(*runtime, graphs.adapt, options.threads, spec, *layout)),
       predict(*runtime, "predict.onnx", graphs.predict, options.threads,
               state_ports(*layout, "state.", false) + std::vector<PortSpec>{features_port(spec)},
               {{"logits", ort::kElementFloat, {kAnyCount, spec.ways}}}) {
-  if (spec.kernel) {
-    check_self_contained("adapt.onnx", graphs.adapt);
-    native.emplace(spec, *layout);
-  } else {
-    adapt.emplace(*runtime, "adapt.onnx", graphs.adapt, options.threads,
-                  state_ports(*layout, "state.", false) +
-                      std::vector<PortSpec>{features_port(spec),
-                                            {"labels", ort::kElementInt64, {kAnyCount}},
-                                            {"weights", ort::kElementFloat, {kAnyCount}}},
-                  state_ports(*layout, "next.", true) +
-                      std::vector<PortSpec>{{"loss", ort::kElementFloat, {}}});
-  }
   if (graphs.embed) {
     embed.emplace(*runtime, "embed.onnx", *graphs.embed, options.threads,
                   std::vector<PortSpec>{{"x", ort::kElementFloat, batch_of(spec.input_shape)}},

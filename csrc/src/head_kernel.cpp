@@ -6,6 +6,7 @@
 
 #include "checks.h"
 #include "edge/tensor.h"
+#include "head_dispatch.h"
 #include "head_steps.h"
 
 namespace edge {
@@ -23,7 +24,7 @@ __attribute__((target("avx2,fma"))) float avx2_step(const Work& work) {
 }
 #endif
 
-Step pick_step() {
+Step widest_step() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) return avx2_step;
 #endif
@@ -169,7 +170,13 @@ void store_rows(const Work& work, const Head& head, const Plan& plan) {
 
 std::vector<float> adapt_softmax_head(const Head& head, const HeadSupport& support,
                                       const SoftmaxSgd& kernel, std::int64_t steps) {
-  static const Step take_step = pick_step();
+  return adapt_softmax_head(head, support, kernel, steps, HeadLoop::kWidest);
+}
+
+std::vector<float> adapt_softmax_head(const Head& head, const HeadSupport& support,
+                                      const SoftmaxSgd& kernel, std::int64_t steps, HeadLoop loop) {
+  static const Step widest = widest_step();
+  const Step take_step = loop == HeadLoop::kWidest ? widest : portable_step;
   const Plan plan = make_plan(head, support);
   Scratch scratch;
   lay_out(head, plan, kernel, scratch);  // counts

@@ -1,7 +1,6 @@
 // Finds the kernel's tensors in a state, and adapts a copy of it.
 #include "native_head.h"
 
-#include <cmath>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -12,6 +11,7 @@ namespace edge {
 namespace {
 
 constexpr const char* kVelocity = ".velocity";
+constexpr double kMaxRate = 1e6;
 
 [[noreturn]] void refuse(const std::string& message) {
   throw Error(ErrorCode::kBadBundle, "manifest.json: kernel " + message);
@@ -21,7 +21,7 @@ const SoftmaxSgd& checked(const EngineSpec& spec) {
   const SoftmaxSgd& kernel = *spec.kernel;
   if (spec.closed_form) refuse("needs a gradient bundle");
   if (spec.feature_shape.size() != 1) refuse("needs features of one axis");
-  if (!std::isfinite(kernel.rate) || kernel.rate <= 0) refuse("rate must be finite and > 0");
+  if (!(kernel.rate > 0 && kernel.rate <= kMaxRate)) refuse("rate must be in (0, 1e6]");
   if (!(kernel.momentum >= 0 && kernel.momentum < 1)) refuse("momentum must be in [0, 1)");
   const std::size_t expected = kernel.momentum > 0 ? 5 : 3;
   if (spec.state.size() != expected) {
