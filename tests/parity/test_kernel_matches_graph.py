@@ -1,4 +1,4 @@
-"""A native kernel computes what `adapt.onnx` computes, and a bundle whose kernel does not is refused."""
+"""A native kernel computes what `adapt.onnx` does; a bundle whose kernel does not is refused."""
 
 from __future__ import annotations
 

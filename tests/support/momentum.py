@@ -1,4 +1,4 @@
-"""A head learned with momentum, its velocity in the state: what the kernel's momentum is tested on."""
+"""A head learned with momentum, its velocity in the state: tests the momentum of the kernel."""
 
 from __future__ import annotations
 
