@@ -65,7 +65,9 @@ class BenchmarkNet(Learner):
             stride = 2 if self.task == "B" else 1
             kernel, bias = state[f"kernel{i}"], state[f"bias{i}"]
             x = functional.conv2d(x, kernel, bias, stride=stride, padding=1)
-            x = functional.relu(_batch_norm(x, state[f"scale{i}"], state[f"shift{i}"]))
+            scale, shift = state[f"scale{i}"], state[f"shift{i}"]
+            x = functional.batch_norm(x, None, None, scale, shift, True, 0.0, NORM_EPS)
+            x = functional.relu(x)
             if self.task == "Bp":
                 x = functional.max_pool2d(x, 2)
         z = x if self.task == "A" else x.mean((2, 3))
@@ -75,13 +77,6 @@ class BenchmarkNet(Learner):
         if self.task != "A":
             return None
         return SoftmaxSgd(weight="w", bias="b", rate=RATES["A"])
-
-
-def _batch_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    centred = x - x.mean((0, 2, 3), keepdim=True)
-    variance = (centred * centred).mean((0, 2, 3), keepdim=True)
-    normal = centred * torch.rsqrt(variance + NORM_EPS)
-    return normal * scale[:, None, None] + shift[:, None, None]
 
 
 def write(task: str, folder: Path) -> None:
