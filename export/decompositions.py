@@ -144,26 +144,23 @@ def threshold_backward(grad_output: Tensor, x: Tensor, threshold: float) -> Tens
     return grad_output * (x > threshold).to(grad_output.dtype)
 
 
-def native_batch_norm(  # the signature of the aten operation
+def batch_norm(  # the signature of aten::_native_batch_norm_legit.no_stats
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    training: bool,
+    _training: bool,
     _momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Batch norm of `[n, c, h, w]` on batch statistics; also the mean and the inverse deviation.
 
+    The centred input is what its backward pass needs too, and is computed once for both.
+
     Raises:
-        NotImplementedError: With running statistics or without weights.
+        NotImplementedError: Without weight or bias.
     """
-    if not training or running_mean is not None or running_var is not None:
-        msg = "only batch norm on batch statistics alone can be adapted through"
-        raise NotImplementedError(msg)
     if weight is None or bias is None:
-        msg = "only batch norm with a weight and a bias can be adapted through"
+        msg = "only batch norm with a weight and a bias has an exportable backward pass"
         raise NotImplementedError(msg)
     mean = x.mean((0, 2, 3), keepdim=True)
     centred = x - mean
@@ -172,24 +169,29 @@ def native_batch_norm(  # the signature of the aten operation
     return out, mean.reshape(-1), inverse.reshape(-1)
 
 
-def native_batch_norm_backward(  # the signature of the aten operation
+def batch_norm_backward(  # the signature of aten::native_batch_norm_backward
     grad_output: Tensor,
     x: Tensor,
     weight: Tensor | None,
-    _running_mean: Tensor | None,
-    _running_var: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     mean: Tensor,
     inverse: Tensor,
-    _training: bool,
+    training: bool,
     _eps: float,
     _output_mask: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `native_batch_norm`: two sums, and four passes over the input.
+    """Gradients of `batch_norm`: two sums, and four passes over the input.
 
     With N = n * h * w: d x = weight * inverse * (g - mean(g) - centred * inverse^2 *
     mean(g * centred)); Ioffe & Szegedy, "Batch Normalization", ICML 2015, section 3.
+
+    Raises:
+        NotImplementedError: With running statistics, or without a weight.
     """
-    assert weight is not None  # noqa: S101  (native_batch_norm refused its absence)
+    if not training or running_mean is not None or running_var is not None or weight is None:
+        msg = "only batch norm on batch statistics has an exportable backward pass"
+        raise NotImplementedError(msg)
     count = x.shape[0] * x.shape[2] * x.shape[3]
     centred = x - _by_channel(mean)
     grad_bias = grad_output.sum((0, 2, 3))
@@ -211,8 +213,8 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
     table[aten.convolution_backward.default] = convolution_backward
     table[aten.max_pool2d_with_indices_backward.default] = max_pool2d_with_indices_backward
     table[aten.threshold_backward.default] = threshold_backward
-    table[aten.native_batch_norm.default] = native_batch_norm
-    table[aten.native_batch_norm_backward.default] = native_batch_norm_backward
+    table[aten._native_batch_norm_legit.no_stats] = batch_norm
+    table[aten.native_batch_norm_backward.default] = batch_norm_backward
     # ONNX has it as an operator of its own, `Resize`
     for overload in (aten.upsample_nearest2d.default, aten.upsample_nearest2d.vec):
         table.pop(overload, None)

@@ -1,4 +1,4 @@
-"""One peer in one process: `one_run.py prepare|measure|version PEER [TASK FOLDER ...]`, JSON out."""
+"""One peer, one process: `one_run.py prepare|measure|version PEER [--task ...]`; JSON out."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def version() -> str:
     return f"onnxruntime-training-cpu {onnxruntime.__version__}"
 
 
-def _forward(task: str):  # noqa: ANN202  (a ModelProto; onnx is imported when this runs)
+def _forward(task: str):  # a ModelProto; onnx is imported when this runs
     """The forward network, and the names of what is trained."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -74,7 +74,10 @@ def _forward(task: str):  # noqa: ANN202  (a ModelProto; onnx is imported when t
             now = f"pool{i}"
     trained = list(values)
     for i in range(len(blocks)):
-        values[f"mean{i}"], values[f"variance{i}"] = np.zeros(64, np.float32), np.ones(64, np.float32)
+        values[f"mean{i}"], values[f"variance{i}"] = (
+            np.zeros(64, np.float32),
+            np.ones(64, np.float32),
+        )
     if blocks:
         nodes.append(
             helper.make_node("ReduceMean", [now], ["z"], name="mean", axes=[2, 3], keepdims=0)
@@ -89,7 +92,9 @@ def _forward(task: str):  # noqa: ANN202  (a ModelProto; onnx is imported when t
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [BATCH, WAYS])],
         [numpy_helper.from_array(value, name) for name, value in values.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), trained
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8
+    ), trained
 
 
 def prepare(task: str, folder: Path) -> None:

@@ -58,7 +58,7 @@ class Run:
             losses.append(loss.item())
         return losses
 
-    def _logits(self):  # noqa: ANN202  (a torch tensor; torch is imported when this runs)
+    def _logits(self):  # a torch tensor; torch is imported when this runs
         f, x = self.functional, self.x
         *body, weight, bias = self.tensors
         for i in range(0, len(body), 4):

@@ -3,8 +3,8 @@
 All float32, plain SGD, mean softmax cross-entropy, 25 examples of 5 classes, 5 steps:
 
   A   features `[25, 64]`, a linear layer 64 -> 5, rate 0.1
-  B   images `[25, 1, 28, 28]`, conv-4: four times (3x3 convolution, stride 2, 64 channels; batch norm
-      on batch statistics; ReLU), mean over space, linear 64 -> 5; everything trained, rate 0.4
+  B   images `[25, 1, 28, 28]`, conv-4: four times (3x3 convolution, stride 2, 64 channels; batch
+      norm on batch statistics; ReLU), mean over space, linear 64 -> 5; all is trained, rate 0.4
   Bp  the same with stride 1 and a 2x2 max-pool behind each ReLU, rate 0.1
 """
 
@@ -110,8 +110,9 @@ def measure(load: Any, task: str, seconds: float) -> dict[str, Any]:
 
 
 def _burst(adapter: Adapter, count: int) -> tuple[float, float]:
-    """CPU and wall seconds of `count` adaptations in a row, each going on from the one before where
-    a runtime keeps its weights: the work does not depend on their values.
+    """CPU and wall seconds of `count` adaptations in a row.
+
+    Each goes on from the one before where a runtime keeps its weights; the work is the same.
     """
     c, w = time.process_time(), time.perf_counter()
     for _ in range(count):
