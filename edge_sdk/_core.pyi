@@ -42,20 +42,19 @@ class Engine:
         library: str,
         providers: list[str],
         threads: int,
+        kernel: tuple[str, str, float, float, bool] | None = None,
     ) -> None: ...
     def initial_state(self) -> State: ...
-    def embed(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def embed(self, x: object) -> npt.NDArray[np.float32]: ...
     def adapt(
         self,
-        features: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.int64],
-        weights: npt.NDArray[np.float32] | None = None,
+        features: object,
+        labels: object,
+        weights: object = None,
         steps: int | None = None,
         start: State | None = None,
     ) -> tuple[State, npt.NDArray[np.float32]]: ...
-    def predict(
-        self, features: npt.NDArray[np.float32], state: State
-    ) -> npt.NDArray[np.float32]: ...
+    def predict(self, features: object, state: State) -> npt.NDArray[np.float32]: ...
     @property
     def runtime_version(self) -> str: ...
 

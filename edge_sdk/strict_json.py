@@ -104,6 +104,12 @@ class Place:
             self.refuse(f"must be an integer in {smallest}..{largest}")
         return self.value
 
+    def boolean(self) -> bool:
+        """True or false."""
+        if type(self.value) is not bool:
+            self.refuse("must be true or false")
+        return self.value
+
     def number(self) -> float:
         """A finite int or float, as a float."""
         if type(self.value) not in {int, float} or abs(self.value) > 1e300:

@@ -39,6 +39,8 @@ class GateOptions:
         logit_limit: Largest relative error of the logits after adapting.
         embed_limit: Largest relative error of a feature vector before quantization; the sums of
             four convolutions carry some 1e-6.
+        kernel_limit: Largest difference between a native kernel and `adapt.onnx`, in any number
+            of the state and in the losses, over the larger of 1 and the tensor's largest number.
         seeds: Seeds of the noise.
         ways: Classes in a support set.
         shots: Examples of each.
@@ -48,6 +50,7 @@ class GateOptions:
     several_limit: float = 1e-3
     logit_limit: float = 1e-3
     embed_limit: float = 1e-4
+    kernel_limit: float = 1e-6
     seeds: tuple[int, ...] = (0, 1, 2)
     ways: int = 5
     shots: int = 3
@@ -55,11 +58,15 @@ class GateOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParityReport:
-    """Largest relative errors that were seen, over all inputs and tensors."""
+    """Largest relative errors that were seen, over all inputs and tensors.
+
+    `kernel_error` compares a native kernel with `adapt.onnx`; 0 where there is none.
+    """
 
     update_error: float
     several_error: float
     logit_error: float
+    kernel_error: float = 0.0
 
 
 def check_parity(
@@ -138,6 +145,48 @@ def check_embed(learner: Learner, engine: Engine, options: GateOptions | None = 
             error = float(np.linalg.norm(gap, axis=1).max() / max(scale, _TINY))
             _require(error, o.embed_limit, f"embed.onnx: features of {name} input, seed {seed}")
             worst = max(worst, error)
+    return worst
+
+
+def check_kernel(
+    kernel_engine: Engine, graph_engine: Engine, options: GateOptions | None = None
+) -> float:
+    """Compare a bundle's native kernel with its `adapt.onnx`; gives the largest difference.
+
+    From the starting state and onwards from an adapted one, with whole, fractional and zero
+    weights, and with slots that are not in use.
+
+    Args:
+        kernel_engine: Runs the kernel.
+        graph_engine: The same bundle without it.
+        options: Limits and inputs.
+
+    Raises:
+        GateError: The difference is over its limit, or not a number.
+    """
+    o = GateOptions() if options is None else options
+    manifest = graph_engine.bundle.manifest
+    worst = 0.0
+    for seed in o.seeds:
+        rng = np.random.default_rng(seed)
+        for name, x in gate_inputs(manifest.input.shape, o, rng):
+            features = graph_engine.embed(x)
+            ways = min(o.ways, manifest.ways)
+            labels = np.arange(len(x), dtype=np.int64) % ways
+            weights = rng.uniform(0.25, 2, len(x)).astype(np.float32)
+            weights[-1] = 0.0
+            start = graph_engine.adapt(features[: ways - 1], labels[: ways - 1]).state
+            for case, args in (
+                ("", (features, labels)),
+                (", weighted, from an adapted state", (features, labels, weights, None, start)),
+            ):
+                want, got = graph_engine.adapt(*args), kernel_engine.adapt(*args)
+                pairs = {k: (want.state[k], got.state[k]) for k in want.state.names}
+                for tensor, (a, b) in {**pairs, "the loss": (want.losses, got.losses)}.items():
+                    error = float(np.abs(a - b).max() / max(1.0, float(np.abs(a).max())))
+                    where = f"the kernel: {tensor} on {name} input, seed {seed}{case}"
+                    _require(error, o.kernel_limit, where)
+                    worst = max(worst, error)
     return worst
 
 

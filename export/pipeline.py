@@ -18,7 +18,7 @@ from edge_sdk.manifest import BundleDraft, FeaturesSpec, InputSpec, Json, Tensor
 from export.bundle_writer import write_bundle
 from export.errors import GateError
 from export.evaluate import EvaluateOptions, Evaluation, evaluate
-from export.gates import GateOptions, ParityReport, check_embed, check_parity
+from export.gates import GateOptions, ParityReport, check_embed, check_kernel, check_parity
 from export.init_graph import InitEncoding, init_graph
 from export.intervals import Mean, mean_interval
 from export.model_card import model_card
@@ -142,6 +142,10 @@ def export_bundle(
         engine = _candidate(Path(folder) / "shipped", draft, shipped)
         embed_error = check_embed(learner, exact_engine, o.gate)
         parity = check_parity(learner, engine, o.gate)
+        if draft.kernel is not None:
+            graph_draft = replace(draft, kernel=None)
+            graph_engine = _candidate(Path(folder) / "graph", graph_draft, shipped)
+            parity = replace(parity, kernel_error=check_kernel(engine, graph_engine, o.gate))
         pool = source.pool(VALIDATION)
         fp32 = evaluate(exact_engine, pool, accuracy)
         quantized = evaluate(engine, pool, accuracy)
@@ -158,6 +162,7 @@ def export_bundle(
             "parity_update_error": parity.update_error,
             "parity_several_steps_error": parity.several_error,
             "parity_logit_error": parity.logit_error,
+            **({} if draft.kernel is None else {"parity_kernel_error": parity.kernel_error}),
         },
     )
     digest = write_bundle(
@@ -213,6 +218,7 @@ def _draft(
             "tasks": {source.name: source.digest()},
             **provenance,
         },
+        kernel=learner.kernel(),
     )
 
 
