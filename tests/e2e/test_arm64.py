@@ -30,6 +30,9 @@ from tests.support.tiny import INPUT_SHAPE, rewrite
 
 pytest.importorskip("onnx")
 
+import onnx
+from onnx import numpy_helper
+
 from tests.support.int8_graph import int8_embed
 
 pytestmark = pytest.mark.device
@@ -105,20 +108,19 @@ def test_the_int8_graph_tells_saturating_kernels_apart(int8_bundle: Path) -> Non
     """On this machine, the engine's features are those of exact integer arithmetic."""
     engine = Engine(int8_bundle)
     weights = onnx_weights(int8_bundle)
-    x = np.concatenate([record(INPUT_SHAPE, thing, take) for thing in range(2) for take in range(6)])
-    levels = np.clip(np.rint(x.reshape(len(x), -1) * 256), 0, 255).astype(np.int64)
-    pairs = levels[:, 0::2, None] * weights[None, 0::2] + levels[:, 1::2, None] * weights[None, 1::2]
+    takes = [(thing, take) for thing in range(2) for take in range(6)]
+    x = np.concatenate([record(INPUT_SHAPE, thing, take) for thing, take in takes])
+    levels = np.clip(np.rint(x.reshape(len(x), -1) * 128) + 128, 0, 255).astype(np.int64)
+    products = levels[:, :, None] * weights[None]
+    pairs = products[:, 0::2] + products[:, 1::2]
     assert np.abs(pairs).max() > 2**15 - 1, "no sum of two products exceeds 16 bits"
-    sums = np.einsum("np,pd->nd", levels, weights)
-    want = np.clip(np.rint(sums / (256 * 512 / 16)) + 128, 0, 255)
+    sums = (levels - 128) @ weights
+    want = np.clip(np.rint(sums / (128 * 512 / 16)) + 128, 0, 255)
     np.testing.assert_allclose(engine.embed(x) * 16 + 128, want, atol=0.01)
 
 
 def onnx_weights(bundle: Path) -> np.ndarray:
     """The int8 weights of the bundle's embed.onnx, as int64."""
-    import onnx
-    from onnx import numpy_helper
-
     model = onnx.load(bundle / "embed.onnx")
     weights = next(tensor for tensor in model.graph.initializer if tensor.name == "w")
     return numpy_helper.to_array(weights).astype(np.int64)
@@ -146,7 +148,9 @@ def test_int8_predictions_are_those_of_exact_arithmetic(
         np.testing.assert_array_equal(got.argmax(1), logits.argmax(1))
 
 
-def test_a_state_moves_between_processors(arm64: Arm64, installed_sdk: Build, tmp_path: Path) -> None:
+def test_a_state_moves_between_processors(
+    arm64: Arm64, installed_sdk: Build, tmp_path: Path
+) -> None:
     bundle = GOLDEN / "tiny_gradient"
     taught_there = arm64.personalize("teach", bundle, tmp_path)
     here = run([installed_sdk.example("cpp"), "predict", bundle, tmp_path, runtime_library()])

@@ -1,4 +1,4 @@
-"""The bundle readers in C++ and in Python accept and refuse the same folders, naming the same file."""
+"""The bundle readers in C++ and Python accept and refuse the same folders, naming the same file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from edge_sdk import open_bundle
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import numpy as np
+
     from tests.support.embedding import Build
 
 Json = dict[str, Any]
@@ -27,8 +28,9 @@ Json = dict[str, Any]
 # What stands where something else should; each in place of every value of a manifest.
 ODD_VALUES: list[Any] = [
     None, True, 0, 1, -1, 2, 1.0, 1e300, 2**31, 2**63, 2**64, 65_536, 65_537, 16_777_217, "", "a",
-    "float32", "a b", "../a", "0" * 64, "A" * 64, "\u00e9", "x" * 257, "x" * 1001, [], [0], [1], [4],
-    [1, 4, 4], [1] * 8, [1] * 9, [2**24, 2], ["a"], ["a", "a"], {}, {"a": 1}, {"": "a"}, {"a": "b"},
+    "float32", "a b", "../a", "0" * 64, "A" * 64, "\u00e9", "x" * 257, "x" * 1001, [], [0], [1],
+    [4], [1, 4, 4], [1] * 8, [1] * 9, [2**24, 2], ["a"], ["a", "a"], {}, {"a": 1}, {"": "a"},
+    {"a": "b"},
     {"\U0001f600" * 128: "a"}, {"\U0001f600" * 129: "a"},
 ]  # fmt: skip
 
@@ -161,9 +163,11 @@ def test_both_judge_flipped_bits_in_the_manifest_alike(
     "raw",
     [
         b"", b"{", b"[]", b"null", b"\xff\xfe", b"\xef\xbb\xbf{}", b"[" * 100_000, b"1" * 5000,
-        b'{"format": NaN}', b'{"format": -Infinity}', b'{"format": 1e999}', b'{"format": "\\ud800"}',
+        b'{"format": NaN}', b'{"format": -Infinity}', b'{"format": 1e999}',
+        b'{"format": "\\ud800"}',
         b'{"format": "\xed\xa0\x80"}', b'{"format": 1, "format": 1}', b'{"format": 1.0}',
-        b'{"format": true}', b'{"format": 2}', b'{"format": 01}', b"{'format': 1}", b'{"format": 1,}',
+        b'{"format": true}', b'{"format": 2}', b'{"format": 01}', b"{'format': 1}",
+        b'{"format": 1,}',
     ],
     ids=range(20),
 )  # fmt: skip

@@ -159,8 +159,8 @@ def test_the_static_library_needs_no_other(installed_sdk: Build, tmp_path: Path)
     )
     package = next(installed_sdk.prefix.glob("lib*/cmake/edge_sdk"))
     build = tmp_path / "build"
-    run([tool("cmake"), "-S", tmp_path, "-B", build, f"-Dedge_sdk_DIR={package}"]
-        + ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}"])  # fmt: skip
+    ninja = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}"]
+    run([tool("cmake"), "-S", tmp_path, "-B", build, f"-Dedge_sdk_DIR={package}", *ninja])
     run([tool("cmake"), "--build", build])
     assert "libedge_sdk" not in run(["ldd", build / "program"])
     output = run([build / "program", GOLDEN / BUNDLES[0], runtime_library()])

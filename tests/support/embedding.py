@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import stat
@@ -19,6 +18,7 @@ from edge_sdk import Engine
 from edge_sdk.runtime import find_runtime_library
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
@@ -74,7 +74,7 @@ class Build:
         return {"PATH": f"{traps}:{_SYSTEM_PATH}", "HOME": str(self.folder)}
 
     def install(self) -> None:
-        """Build and install the library, then move it: an installed tree must not know its place."""
+        """Build and install the library, then move it: it must not know its place."""
         self._cmake(ROOT, "library", "-DEDGE_BUILD_TESTS=OFF", "-DEDGE_WERROR=ON")
         installed = self.folder / "installed"
         run(
@@ -96,11 +96,8 @@ class Build:
         cmake, ninja = tool("cmake"), tool("ninja")
         cross = [] if self.toolchain is None else [f"-DCMAKE_TOOLCHAIN_FILE={self.toolchain}"]
         build = self.folder / name
-        run(
-            [cmake, "-S", source, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-            + [*options, *cross],
-            self.environment(),
-        )
+        generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+        run([cmake, "-S", source, "-B", build, *generator, *options, *cross], self.environment())
         run([cmake, "--build", build], self.environment())
 
 

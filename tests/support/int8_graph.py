@@ -1,4 +1,4 @@
-"""A tiny int8 `embed.onnx` whose products fill 8 bits: kernels that saturate give other features."""
+"""A tiny int8 `embed.onnx` that fills its 8 bits: kernels that saturate give other features."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def int8_embed(seed: int) -> bytes:
     weights = rng.integers(90, 128, size=(_NUM_PIXELS, DIM)) * rng.choice([-1, 1], size=(1, DIM))
     constants = {
         "row": np.array([-1, _NUM_PIXELS], np.int64),
-        "x_scale": np.array(1 / 256, np.float32),
-        "x_zero": np.array(0, np.uint8),
+        "x_scale": np.array(1 / 128, np.float32),
+        "x_zero": np.array(128, np.uint8),
         "w": weights.astype(np.int8),
         "w_scale": np.full(DIM, 1 / 512, np.float32),
         "w_zero": np.zeros(DIM, np.int8),
