@@ -196,12 +196,15 @@ class Examples:
 
     def _identity(self) -> str:
         rows = self._owner.database().execute("SELECT id, kept FROM examples ORDER BY id")
-        return digest(*((int(i), int(kept)) for i, kept in rows)).hex()
+        return digest(*rows).hex()
 
 
 def last_number(db: sqlite3.Connection, table: str) -> int:
     """The largest id or version ever given in a table."""
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    if row is not None and not isinstance(row[0], int):
+        msg = "the store's sequence table is damaged; restore the home folder from a backup"
+        raise StoreDamagedError(msg)
     return 0 if row is None else int(row[0])
 
 
