@@ -245,11 +245,11 @@ class LiveState:
         self._tell(notes)
 
     def _erase_by_force(self) -> None:
-        """Erase a store that cannot be read: its files, then the key."""
+        """Erase a store that cannot be read: the key first, for the files are unreadable anyway."""
         self.store.close()
-        destroy_files(self._home)
         if self._keys is not None:
             self._keys.delete()
+        destroy_files(self._home)
         self._open()
 
     def _ids_of(self, what: str | int) -> tuple[int, ...]:

@@ -155,10 +155,7 @@ class Store:
             KeyStoreError: The key cannot be destroyed; the next opening tries again.
         """
         with translated(), self._atomic("BEGIN IMMEDIATE"):
-            if self.meta(_ERASING) is None or self._keys is None:
-                return
-            self._keys.delete()
-            self.database().execute("DELETE FROM meta WHERE key = ?", (_ERASING,))
+            self._destroy_old_key()
 
     def scrub(self) -> bool:
         """Make deleted bytes leave the write-ahead log, and so the files; needs no transaction.
@@ -231,6 +228,7 @@ class Store:
 
     def _begin_sealing(self) -> None:
         """Choose how a new store is sealed: with a new data key where the user has a key."""
+        self._destroy_old_key()
         store_id = secrets.token_hex(16)
         self.set_meta("store_id", store_id)
         if self._keys is None:
@@ -240,6 +238,12 @@ class Store:
             sealed = f"{_CIPHER} {wrapped.hex()}"
         self.set_meta("sealed", sealed)
         self._sealed_as = (store_id, sealed)
+
+    def _destroy_old_key(self) -> None:
+        """The end of an `erase`: the key must go before a new one is made, or the new one would."""
+        if self._keys is not None and self.meta(_ERASING) is not None:
+            self._keys.delete()
+            self.database().execute("DELETE FROM meta WHERE key = ?", (_ERASING,))
 
     def _read_sealing(self) -> None:
         """Notice how the store is sealed; another process may have erased and bound it anew.
