@@ -163,7 +163,7 @@ class LiveState:
 
     def erase(self) -> None:
         """As `Personalizer.erase`."""
-        failure: KeyStoreError | None = None
+        failure: EdgeError | None = None
         with self._lock:
             try:
                 with self.store.transaction():
@@ -174,13 +174,13 @@ class LiveState:
             scrubbed = self._scrub()
             try:
                 self.store.finish_erase()
-            except KeyStoreError as error:
+            except (KeyStoreError, StoreError) as error:
                 failure = error
         self._tell([(EventKind.ERASED, "examples and states, and the key that this home had")])
-        if failure is not None:
-            raise failure
         if not scrubbed:
             raise _bytes_remain()
+        if failure is not None:
+            raise failure
 
     def refresh(self) -> None:
         """As `Personalizer.refresh`."""
@@ -266,8 +266,11 @@ class LiveState:
         return ids
 
     def _scrub(self) -> bool:
-        self._scrub_due = True
-        self._scrub_due = not self.store.scrub()
+        """Whether deleted bytes have left the files; where not, it is due again."""
+        try:
+            self._scrub_due = not self.store.scrub()
+        except StoreError:
+            self._scrub_due = True
         return not self._scrub_due
 
     def _read_again(self) -> Iterable[Note]:
@@ -285,6 +288,6 @@ class LiveState:
 def _bytes_remain(label_or_example: str = "") -> StoreError:
     done = f"the {label_or_example} is forgotten" if label_or_example else "all is erased"
     return StoreError(
-        f"{done}, but a reader kept its bytes in the write-ahead log; they leave it at the next "
-        "change or opening"
+        f"{done}, but a reader, or a failing disk, kept its bytes in the write-ahead log; they "
+        "leave it at the next change or opening"
     )

@@ -174,7 +174,6 @@ class Examples:
 
     def _verified(self) -> Iterator[tuple[int, str | None, bytes | None]]:
         """Id, label and feature bytes of each row; None and None where it is damaged."""
-        sealer = self._owner.sealer()
         rows = self._owner.database().execute(
             "SELECT id, label, features, sha256 FROM examples ORDER BY id"
         )
@@ -183,7 +182,7 @@ class Examples:
             if isinstance(blob, bytes) and sha256 == digest(i, name, blob):
                 try:
                     label = self._label(i, name)
-                    features = sealer.open(blob, f"examples/{i}/features")
+                    features = self._owner.sealer().open(blob, f"examples/{i}/features")
                 except StoreDamagedError:
                     label, features = None, None
             yield int(i), label, features
