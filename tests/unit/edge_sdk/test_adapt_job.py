@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from edge_sdk import Engine, Event, EventKind, Personalizer, errors
+from edge_sdk.store import FILE_NAME
 from tests.support.homes import shots, teach_in_turn
 
 if TYPE_CHECKING:
@@ -90,6 +93,38 @@ def test_predictions_go_on_with_one_whole_version_meanwhile(
         got = personal.predict(shots(0))
         assert (got.version, got.names) == (2, ("anna", "ben"))
         assert not personal.status.adapting
+
+
+def test_predicting_waits_for_no_change_of_this_process_or_another(
+    bundle: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    with Personalizer(bundle, home=home) as personal:
+        teach_in_turn(personal, "anna")
+        holding, let_go = threading.Event(), threading.Event()
+
+        def hold_a_change() -> None:
+            with personal._live.changing():
+                holding.set()
+                let_go.wait(WAIT_S)
+
+        versions: list[int] = []
+        holder = threading.Thread(target=hold_a_change)
+        holder.start()
+        assert holding.wait(WAIT_S)
+        asker = threading.Thread(target=lambda: versions.append(personal.predict(shots(0)).version))
+        asker.start()
+        asker.join(WAIT_S)
+        let_go.set()
+        holder.join(WAIT_S)
+        assert versions == [1]
+        other = sqlite3.connect(home / FILE_NAME, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        time.sleep(0.025)  # so that `predict` looks at the store
+        started = time.monotonic()
+        assert personal.predict(shots(0)).version == 1
+        assert time.monotonic() - started < 5  # the busy timeout is 10 s
+        other.close()
 
 
 def test_cancelling_between_steps_changes_nothing(
