@@ -7,6 +7,7 @@ from edge_sdk.capacity import Capacity
 from edge_sdk.engine import Adaptation, Engine, Prediction
 from edge_sdk.errors import (
     AdaptCancelledError,
+    AuditError,
     BadBundleError,
     BadStateError,
     BadUpdateError,
@@ -15,6 +16,7 @@ from edge_sdk.errors import (
     DtypeMismatchError,
     EdgeError,
     EmptySupportError,
+    ExpiredBundleError,
     InvalidOptionError,
     KeyStoreError,
     LabelRangeError,
@@ -22,9 +24,11 @@ from edge_sdk.errors import (
     NoGenerationError,
     NonFiniteError,
     NothingTaughtError,
+    OlderBundleError,
     RuntimeFailedError,
     RuntimeLibraryError,
     ShapeMismatchError,
+    SignatureError,
     StoreDamagedError,
     StoreError,
     UnknownExampleError,
@@ -37,6 +41,7 @@ from edge_sdk.manifest import Manifest, TensorSpec
 from edge_sdk.personal_state import PersonalPrediction
 from edge_sdk.personalizer import Personalizer
 from edge_sdk.store_rows import Example
+from edge_sdk.trust import TrustedKey, TrustPolicy
 from edge_sdk.update import ModelUpdate
 
 __all__ = [
@@ -44,6 +49,7 @@ __all__ = [
     "AdaptJob",
     "AdaptReport",
     "Adaptation",
+    "AuditError",
     "BadBundleError",
     "BadStateError",
     "BadUpdateError",
@@ -58,6 +64,7 @@ __all__ = [
     "Event",
     "EventKind",
     "Example",
+    "ExpiredBundleError",
     "FileKeyStore",
     "InvalidOptionError",
     "KeyStore",
@@ -69,18 +76,22 @@ __all__ = [
     "NoGenerationError",
     "NonFiniteError",
     "NothingTaughtError",
+    "OlderBundleError",
     "PersonalPrediction",
     "Personalizer",
     "Prediction",
     "RuntimeFailedError",
     "RuntimeLibraryError",
     "ShapeMismatchError",
+    "SignatureError",
     "Source",
     "State",
     "Status",
     "StoreDamagedError",
     "StoreError",
     "TensorSpec",
+    "TrustPolicy",
+    "TrustedKey",
     "UnknownExampleError",
     "UnknownLabelError",
     "WrongKeyError",

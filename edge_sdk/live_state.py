@@ -109,7 +109,7 @@ class LiveState:
         with self._lock:
             if self._scrub_due:
                 self._scrub()
-            with self._kept.transaction():
+            with self._looking_again_after_an_interrupt(), self._kept.transaction():
                 yield self._kept
 
     @contextmanager
@@ -152,33 +152,36 @@ class LiveState:
         """As `Personalizer.forget`, `what` being checked."""
         with self._lock:
             with self.changing() as kept:
-                kept.forget(self._ids_of(what))
+                ids = self._ids_of(what)
+                self._scrub_due = True
+                kept.forget(ids)
                 current, notes = kept.restore(keep=True)
             self._publish(current)
-            scrubbed = self._scrub()
+            holder = self._scrub()
         self._tell([*notes, (EventKind.FORGOT, "examples and what was learned from them")])
-        if not scrubbed:
+        if holder:
             noun = "label" if isinstance(what, str) else "example"
-            raise _bytes_remain(noun)
+            raise _bytes_remain(holder, done=f"the {noun} is forgotten")
 
     def erase(self) -> None:
         """As `Personalizer.erase`."""
         failure: EdgeError | None = None
         with self._lock:
             try:
-                with self.store.transaction():
+                with self._looking_again_after_an_interrupt(), self.store.transaction():
+                    self._scrub_due = True
                     self.store.erase()
             except StoreDamagedError:
                 self._erase_by_force()
             self._publish(self._kept.base())
-            scrubbed = self._scrub()
+            holder = self._scrub()
             try:
                 self.store.finish_erase()
             except (KeyStoreError, StoreError) as error:
                 failure = error
         self._tell([(EventKind.ERASED, "examples and states, and the key that this home had")])
-        if not scrubbed:
-            raise _bytes_remain()
+        if holder:
+            raise _bytes_remain(holder, done="all is erased")
         if failure is not None:
             raise failure
 
@@ -208,6 +211,17 @@ class LiveState:
         self._tell(notes)
 
     # -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _looking_again_after_an_interrupt(self) -> Iterator[None]:
+        """An interrupt may come after the commit: what is in memory is then no longer so."""
+        try:
+            yield
+        except EdgeError:
+            raise
+        except BaseException:
+            self._seen, self._next_look = -1, 0.0
+            raise
 
     def _publish(self, current: Current) -> None:
         """The one place where what answers is swapped."""
@@ -265,13 +279,14 @@ class LiveState:
             raise UnknownLabelError(msg)
         return ids
 
-    def _scrub(self) -> bool:
-        """Whether deleted bytes have left the files; where not, it is due again."""
+    def _scrub(self) -> str:
+        """Make deleted bytes leave the files; where they do not, says why, and it is due again."""
+        holder = "a reader keeps"
         try:
             self._scrub_due = not self.store.scrub()
-        except StoreError:
-            self._scrub_due = True
-        return not self._scrub_due
+        except StoreError as error:
+            self._scrub_due, holder = True, f"{error}; that keeps"
+        return holder if self._scrub_due else ""
 
     def _read_again(self) -> Iterable[Note]:
         """Restore the state if another process has committed; what is to be told about it."""
@@ -285,9 +300,8 @@ class LiveState:
         return notes
 
 
-def _bytes_remain(label_or_example: str = "") -> StoreError:
-    done = f"the {label_or_example} is forgotten" if label_or_example else "all is erased"
+def _bytes_remain(holder: str, *, done: str) -> StoreError:
     return StoreError(
-        f"{done}, but a reader, or a failing disk, kept its bytes in the write-ahead log; they "
-        "leave it at the next change or opening"
+        f"{done}, but {holder} its bytes in the write-ahead log; they leave it at the next change "
+        "or opening"
     )

@@ -21,6 +21,7 @@ class LostStore(Store):
     def __init__(self, error: StoreDamagedError, *, encrypted: bool) -> None:
         self._message = str(error)
         self._db = None
+        self._busy_timeout_ms = 0
         self._sealer = None
         self._encrypted = encrypted
         self.examples = Examples(self)

@@ -234,6 +234,7 @@ class Personalizer:
         Raises:
             NothingTaughtError: No label is in use yet.
             DtypeMismatchError, ShapeMismatchError, NonFiniteError: `x` is not such an array.
+            StoreError: The store is closed.
         """
         current = self._live.current()
         features = self._engine.embed(x)
@@ -281,6 +282,7 @@ class Personalizer:
         Raises:
             UnknownLabelError: No example of the label is kept.
             UnknownExampleError: No such example is kept.
+            DivergedError: A loss or the state without it was not finite.
             StoreError: Another kept example is damaged, or the files could not be written. Only
                 where the message says that it is forgotten has anything changed: its bytes
                 are then still in the write-ahead log, until the next change or opening.

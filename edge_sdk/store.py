@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class Store:
         keys: KeyStore | None = None,
         busy_timeout_ms: int = 10_000,
     ) -> None:
-        self._keys = keys
+        self._keys, self._busy_timeout_ms = keys, busy_timeout_ms
         self._sealer: Sealer | None = None
         self._sealed_as: tuple[str | None, str | None] = (None, None)
         self.examples = Examples(self)
@@ -160,15 +161,19 @@ class Store:
     def scrub(self) -> bool:
         """Make deleted bytes leave the write-ahead log, and so the files; needs no transaction.
 
-        (In the database file itself `secure_delete` has overwritten them with zeros.)
+        (In the database file itself `rewrite` and `secure_delete` have erased them.)
 
         Returns:
             False where another process was reading for longer than the busy timeout: to be called
             again. The next opening of the store scrubs in any case.
         """
-        with translated():
-            (busy, _, _) = self.database().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
+        deadline = time.monotonic() + self._busy_timeout_ms / 1000
+        while True:
+            with translated():
+                (busy, _, _) = self.database().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy or time.monotonic() >= deadline:
+                return not busy
+            time.sleep(0.005)  # sqlite3 itself does not wait for another process that does this
 
     # --- for the tables ------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_sdk.errors import StoreDamagedError
 from edge_sdk.store_codec import Header, decode_header, digest, encode_header
-from edge_sdk.store_rows import as_bytes, last_number
+from edge_sdk.store_rows import as_bytes, last_number, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,9 @@ class Generations:
 
     def drop(self, role: int) -> None:
         """Delete the generation in a role, if any."""
-        self._owner.database().execute("DELETE FROM generations WHERE role = ?", (role,))
+        db = self._owner.database()
+        if db.execute("DELETE FROM generations WHERE role = ?", (role,)).rowcount:
+            rewrite(db, "generations")
         self._remember()
 
     def clear(self) -> None:
@@ -147,6 +149,7 @@ class Generations:
                 "WHERE version = ?",
                 (*sealed, version),
             )
+        rewrite(db, "generations")
 
     def _seal(self, version: int, header: bytes, data: bytes) -> Sequence[bytes]:
         sealer = self._owner.sealer()

@@ -70,15 +70,21 @@ class Examples:
             StoreDamagedError: One is missing, or its label cannot be read.
         """
         self.check_complete()
-        return tuple(Example(i, self._label(i, blob)) for i, blob in self._labels("WHERE kept"))
+        return tuple(Example(i, self._label(i, blob)) for i, blob, _ in self._labels("WHERE kept"))
 
     def ids_of(self, label: str) -> tuple[int, ...]:
         """Ids of all examples of a label, kept or let go of, ascending.
 
         Raises:
-            StoreDamagedError: An example's label cannot be read: it may be this one.
+            StoreDamagedError: Another example is damaged: its label may have been this one.
         """
-        return tuple(i for i, blob in self._labels("") if self._label(i, blob) == label)
+        found = []
+        for i, blob, good in self._labels(""):
+            if self._label(i, blob) == label:
+                found.append(i)
+            elif not good:
+                raise _damaged_example(i)
+        return tuple(found)
 
     def ids(self, *, kept: bool = False) -> tuple[int, ...]:
         """Ids of all examples, or of the kept ones only, ascending."""
@@ -128,7 +134,10 @@ class Examples:
     def delete(self, ids: Sequence[int], *, accept_losses: bool = False) -> None:
         """Delete examples by id; rows that were lost before stay noticed, or are accepted."""
         remember = accept_losses or self._is_complete()
-        self._owner.database().executemany("DELETE FROM examples WHERE id = ?", ((i,) for i in ids))
+        if ids:
+            db = self._owner.database()
+            db.executemany("DELETE FROM examples WHERE id = ?", ((i,) for i in ids))
+            rewrite(db, "examples")
         if remember:
             self._remember()
 
@@ -161,10 +170,13 @@ class Examples:
                 "UPDATE examples SET label = ?, features = ?, sha256 = ? WHERE id = ?",
                 (*pair, digest(i, *pair) if good else b"", i),
             )
+        rewrite(db, "examples")
 
-    def _labels(self, where: str) -> list[tuple[int, object]]:
-        query = f"SELECT id, label FROM examples {where} ORDER BY id"  # noqa: S608
-        return [(int(i), blob) for i, blob in self._owner.database().execute(query)]
+    def _labels(self, where: str) -> Iterator[tuple[int, object, bool]]:
+        """Id, label as stored, and whether the row matches its checksum."""
+        query = f"SELECT id, label, features, sha256 FROM examples {where} ORDER BY id"  # noqa: S608
+        for i, blob, features, sha256 in self._owner.database().execute(query):
+            yield int(i), blob, sha256 == digest(i, blob, features)
 
     def _label(self, i: int, blob: object) -> str:
         try:
@@ -205,6 +217,19 @@ def last_number(db: sqlite3.Connection, table: str) -> int:
         msg = "the store's sequence table is damaged; restore the home folder from a backup"
         raise StoreDamagedError(msg)
     return 0 if row is None else int(row[0])
+
+
+def rewrite(db: sqlite3.Connection, table: str) -> None:
+    """Put all rows on new pages, so that no page keeps a copy of a deleted or replaced one.
+
+    `secure_delete` zeroes a deleted row, but not the copies of it that sqlite3 left in the unused
+    part of a page whenever it moved rows between pages. Clearing a table does zero its pages,
+    whole.
+    """
+    db.execute(f"CREATE TEMP TABLE rows_left AS SELECT * FROM main.{table}")  # noqa: S608
+    db.execute(f"DELETE FROM main.{table}")  # noqa: S608
+    db.execute(f"INSERT INTO main.{table} SELECT * FROM temp.rows_left ORDER BY 1")  # noqa: S608
+    db.execute("DROP TABLE temp.rows_left")
 
 
 def as_bytes(blob: object) -> bytes:

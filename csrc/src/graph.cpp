@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "edge/error.h"
-#include "self_contained.h"
+#include "graph_check.h"
 
 namespace edge {
 namespace {
@@ -65,8 +65,8 @@ std::vector<std::size_t> match(const std::string& file, const char* kind,
   return found;
 }
 
-std::string_view self_contained(const std::string& file, std::string_view bytes) {
-  check_self_contained(file, bytes);
+std::string_view checked(const std::string& file, std::string_view bytes) {
+  check_graph(file, bytes);
   return bytes;
 }
 
@@ -88,7 +88,7 @@ Shape batch_of(const Shape& example_shape) {
 
 Graph::Graph(const ort::Runtime& runtime, const std::string& file, std::string_view bytes,
              int threads, const std::vector<PortSpec>& inputs, const std::vector<PortSpec>& outputs)
-    : session_(runtime, file, self_contained(file, bytes), threads),
+    : session_(runtime, file, checked(file, bytes), threads),
       input_specs_(match(file, "input", session_.inputs(), inputs)),
       output_specs_(match(file, "output", session_.outputs(), outputs)) {}
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "edge/head_kernel.h"
 #include "edge/state.h"
 #include "edge/tensor.h"
 
@@ -29,6 +30,8 @@ struct EngineSpec {
   Shape feature_shape;       ///< of one example
   std::int64_t steps = 1;    ///< default of `adapt`
   bool closed_form = false;  ///< then `adapt` takes exactly one step
+  /// Computes what adapt.onnx does, which is then not loaded; absent: adapt.onnx runs.
+  std::optional<SoftmaxSgd> kernel = std::nullopt;
 };
 
 /// How the host runs the graphs.
