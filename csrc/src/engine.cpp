@@ -8,10 +8,10 @@
 #include "checks.h"
 #include "edge/error.h"
 #include "graph.h"
+#include "graph_check.h"
 #include "native_head.h"
 #include "ort/runtime.h"
 #include "ort/session.h"
-#include "self_contained.h"
 
 namespace edge {
 namespace {
@@ -130,7 +130,7 @@ std::optional<NativeHead> load_native(const EngineSpec& spec, const StateLayout&
 std::optional<Graph> load_adapt(const ort::Runtime& runtime, std::string_view bytes, int threads,
                                 const EngineSpec& spec, const StateLayout& layout) {
   if (spec.kernel) {
-    check_self_contained("adapt.onnx", bytes);
+    check_graph("adapt.onnx", bytes);
     return std::nullopt;
   }
   return Graph(
