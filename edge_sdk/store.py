@@ -218,9 +218,10 @@ class Store:
             if num_rows and key != _ERASING:  # bind() writes all of them at once
                 raise _damaged_meta()
             return None
-        if row[1] != digest(key, row[0]):
+        value, sha256 = row
+        if not isinstance(value, str) or sha256 != digest(key, value):
             raise _damaged_meta()
-        return str(row[0])
+        return value
 
     def set_meta(self, key: str, value: str) -> None:
         """Set one value of the meta table."""

@@ -56,7 +56,7 @@ def migrate_1_to_2(db: sqlite3.Connection, *, create: Callable[[], None]) -> Non
 def _read_meta(db: sqlite3.Connection) -> dict[str, str]:
     meta: dict[str, str] = {}
     for key, value, sha256 in db.execute("SELECT key, value, sha256 FROM meta"):
-        if sha256 != digest(key, value):
+        if not isinstance(value, str) or sha256 != digest(key, value):
             msg = "the store's meta table is damaged; restore the home folder from a backup"
             raise StoreDamagedError(msg)
         meta[key] = value

@@ -74,7 +74,7 @@ def test_a_flipped_byte_of_the_database_is_harmless_or_said(
     assert not [message for message in said if "secret" in message]
 
 
-@pytest.mark.parametrize("value", ["'x'", "'-1'", "x'ff'", "1.5", "''"])
+@pytest.mark.parametrize("value", ["'x'", "'-1'", "x'ff'", "1.5", "''", "CAST(value AS BLOB)"])
 @pytest.mark.parametrize("key", ["sealed", "store_id", "feature_shape", "embed_identity"])
 def test_a_damaged_meta_table_is_said_and_erase_is_the_remedy(
     tiny_bundle: Path, tmp_path: Path, key: str, value: str
