@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from edge_sdk import Personalizer, errors
+from edge_sdk.keys import FixedKey
 from edge_sdk.store import FILE_NAME, Binding, Store
 from edge_sdk.store_codec import Header
 from edge_sdk.store_generations import CURRENT, PREVIOUS
 from tests.support import tiny
+from tests.support.homes import all_bytes, run_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +36,6 @@ def home(tiny_bundle: Path, tmp_path: Path) -> Path:
         personal.adapt()
         personal.teach("cleo", shots(3))
     return tmp_path / "home"
-
-
-def all_bytes(home: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(home.iterdir()))
 
 
 def test_forgotten_bytes_leave_the_files(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -188,3 +186,33 @@ def test_an_interrupt_after_the_commit_is_seen_in_memory_too(
         assert b"ben" in all_bytes(home)
         personal.teach("anna", shots(1, 1))
         assert b"ben" not in all_bytes(home)
+
+
+def test_an_example_that_is_damaged_may_be_the_one_to_forget(tiny_bundle: Path, home: Path) -> None:
+    run_sql(home, "UPDATE examples SET label = CAST('clea' AS BLOB) WHERE id = 8")
+    with Personalizer(tiny_bundle, home=home) as personal:
+        before = personal.examples
+        with pytest.raises(errors.StoreDamagedError, match="example 8 is damaged"):
+            personal.forget("cleo")
+        assert personal.examples == before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_encrypting_a_home_leaves_no_plain_copy(tmp_path: Path, seed: int) -> None:
+    """Sealed rows are longer, so sqlite3 moves them between pages."""
+    pytest.importorskip("cryptography")
+    rng = np.random.default_rng(seed)
+    store = Store(tmp_path)
+    labels = [f"secret-{number:03d}" for number in range(60)]
+    with store.transaction():
+        store.bind(Binding("embed", (64,)))
+        for label in labels:
+            store.examples.add(label, np.ones((int(rng.integers(1, 12)), 64), np.float32))
+        header = Header("b", (), tuple(labels))
+        for role in (PREVIOUS, CURRENT):
+            store.generations.write(role, header, rng.bytes(2048))
+    store.close()
+    assert all(label.encode() in all_bytes(tmp_path) for label in labels)  # the control
+    Store(tmp_path, keys=FixedKey(bytes(32))).close()
+    found = all_bytes(tmp_path)
+    assert not [label for label in labels if label.encode() in found]
