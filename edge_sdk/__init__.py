@@ -1,9 +1,12 @@
 """Teach a model new classes, users and styles on the device, with stock ONNX Runtime."""
 
 from edge_sdk._core import State
+from edge_sdk.adapt_job import AdaptJob, AdaptReport
 from edge_sdk.bundle import Bundle, open_bundle
+from edge_sdk.capacity import Capacity
 from edge_sdk.engine import Adaptation, Engine, Prediction
 from edge_sdk.errors import (
+    AdaptCancelledError,
     AuditError,
     BadBundleError,
     BadStateError,
@@ -15,8 +18,10 @@ from edge_sdk.errors import (
     EmptySupportError,
     ExpiredBundleError,
     InvalidOptionError,
+    KeyStoreError,
     LabelRangeError,
     MissingExtraError,
+    NoGenerationError,
     NonFiniteError,
     NothingTaughtError,
     OlderBundleError,
@@ -24,17 +29,24 @@ from edge_sdk.errors import (
     RuntimeLibraryError,
     ShapeMismatchError,
     SignatureError,
+    StoreDamagedError,
     StoreError,
+    UnknownExampleError,
     UnknownLabelError,
+    WrongKeyError,
 )
+from edge_sdk.events import Event, EventKind, Source, Status
+from edge_sdk.keys import FileKeyStore, KeyStore
 from edge_sdk.manifest import Manifest, TensorSpec
 from edge_sdk.personal_state import PersonalPrediction
-from edge_sdk.personalizer import AdaptReport, Personalizer
-from edge_sdk.store import Example
+from edge_sdk.personalizer import Personalizer
+from edge_sdk.store_rows import Example
 from edge_sdk.trust import TrustedKey, TrustPolicy
 from edge_sdk.update import ModelUpdate
 
 __all__ = [
+    "AdaptCancelledError",
+    "AdaptJob",
     "AdaptReport",
     "Adaptation",
     "AuditError",
@@ -42,19 +54,26 @@ __all__ = [
     "BadStateError",
     "BadUpdateError",
     "Bundle",
+    "Capacity",
     "CapacityError",
     "DivergedError",
     "DtypeMismatchError",
     "EdgeError",
     "EmptySupportError",
     "Engine",
+    "Event",
+    "EventKind",
     "Example",
     "ExpiredBundleError",
+    "FileKeyStore",
     "InvalidOptionError",
+    "KeyStore",
+    "KeyStoreError",
     "LabelRangeError",
     "Manifest",
     "MissingExtraError",
     "ModelUpdate",
+    "NoGenerationError",
     "NonFiniteError",
     "NothingTaughtError",
     "OlderBundleError",
@@ -65,11 +84,16 @@ __all__ = [
     "RuntimeLibraryError",
     "ShapeMismatchError",
     "SignatureError",
+    "Source",
     "State",
+    "Status",
+    "StoreDamagedError",
     "StoreError",
     "TensorSpec",
     "TrustPolicy",
     "TrustedKey",
+    "UnknownExampleError",
     "UnknownLabelError",
+    "WrongKeyError",
     "open_bundle",
 ]

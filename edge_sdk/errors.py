@@ -61,6 +61,24 @@ class UnknownLabelError(EdgeError, LookupError):
     code = "unknown_label"
 
 
+class UnknownExampleError(EdgeError, LookupError):
+    """An example id was never given here, or its example is no longer kept."""
+
+    code = "unknown_example"
+
+
+class NoGenerationError(EdgeError, LookupError):
+    """There is no generation of the personal state to return to."""
+
+    code = "no_generation"
+
+
+class AdaptCancelledError(EdgeError, RuntimeError):
+    """An adaptation was cancelled before it was committed; the state is unchanged."""
+
+    code = "adapt_cancelled"
+
+
 class NothingTaughtError(EdgeError, LookupError):
     """There is no label to predict yet."""
 
@@ -113,6 +131,24 @@ class StoreError(EdgeError, OSError):
     """The personal store cannot be read or written."""
 
     code = "store"
+
+
+class StoreDamagedError(StoreError):
+    """What the personal store holds does not match its checksums, or is not a store at all."""
+
+    code = "store_damaged"
+
+
+class KeyStoreError(EdgeError, OSError):
+    """A key cannot be read, written or destroyed."""
+
+    code = "key_store"
+
+
+class WrongKeyError(EdgeError, ValueError):
+    """The personal store is encrypted with another key than was given; nothing is lost."""
+
+    code = "wrong_key"
 
 
 class AuditError(EdgeError, OSError):

@@ -48,6 +48,14 @@ def check_count(value: object, *, name: str, largest: int) -> int:
     return value
 
 
+def check_seed(seed: object) -> int:
+    """Return an int in `0..2**63-1`, or raise `InvalidOptionError`; bool is not an int here."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        msg = "seed must be an int in 0..2**63-1"
+        raise InvalidOptionError(msg)
+    return seed
+
+
 def check_label(label: object) -> str:
     """Return a label that the store can hold, or raise `InvalidOptionError` without showing it."""
     if not isinstance(label, str):

@@ -1,24 +1,23 @@
-"""Personal state = f(bundle, kept examples): the pure functions, and the store that keeps both."""
+"""Personal state = f(bundle, kept examples): the pure functions."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk._core import State
-from edge_sdk.errors import BadStateError, CapacityError
-from edge_sdk.store import Binding, StoredState
+from edge_sdk.errors import CapacityError, DivergedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from edge_sdk._core import State
     from edge_sdk.arrays import Float32Array, Int64Array
     from edge_sdk.engine import Engine
+    from edge_sdk.events import Source
     from edge_sdk.manifest import Manifest
-    from edge_sdk.store import Example, Store
+    from edge_sdk.store_rows import Example
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,12 +29,14 @@ class PersonalPrediction:
         confidence: Its probability, float32 `[n]`.
         probabilities: float32 `[n, len(names)]`, each row sums to 1.
         names: The label of each column: the labels in use, in slot order.
+        version: The one personal state that all of it comes from; 0 is the bundle's own.
     """
 
     labels: tuple[str, ...]
     confidence: Float32Array
     probabilities: Float32Array
     names: tuple[str, ...]
+    version: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,11 +47,38 @@ class Fit:
     names: tuple[str, ...]
     losses: Float32Array
 
-    def names_in_use(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Slots that are in use and have a name, and those names, in slot order."""
-        counts = self.state["counts"][: len(self.names)]
-        slots = tuple(int(slot) for slot in np.flatnonzero(counts > 0))
-        return slots, tuple(self.names[slot] for slot in slots)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Current:
+    """The state that answers, whole: whoever holds a reference to it never sees another one.
+
+    Attributes:
+        state: The state.
+        version: Its version; 0 is the bundle's own.
+        slots: The slots that are in use and have a name.
+        names: Those names, in slot order.
+        source: Where it comes from.
+        damage: What is damaged in the store and the remedy; empty when nothing is.
+        head: The version that the store says is current: another one than `version` after damage.
+    """
+
+    state: State
+    version: int
+    slots: tuple[int, ...]
+    names: tuple[str, ...]
+    source: Source
+    damage: str
+    head: int
+
+
+def current_of(
+    fitted: Fit, *, version: int, source: Source, head: int, damage: str = ""
+) -> Current:
+    """What answers with a fitted state."""
+    counts = fitted.state["counts"][: len(fitted.names)]
+    slots = tuple(int(slot) for slot in np.flatnonzero(counts > 0))
+    names = tuple(fitted.names[slot] for slot in slots)
+    return Current(fitted.state, version, slots, names, source, damage, head)
 
 
 def slot_names(manifest: Manifest, examples: Iterable[Example]) -> tuple[str, ...]:
@@ -76,8 +104,21 @@ def slots_of(manifest: Manifest, examples: Sequence[Example]) -> Int64Array:
     return np.array([slot_of[example.label] for example in examples], dtype=np.int64)
 
 
-def fit(engine: Engine, examples: Sequence[Example], features: Float32Array) -> Fit:
+def fit(
+    engine: Engine,
+    examples: Sequence[Example],
+    features: Float32Array,
+    *,
+    after_step: Callable[[float], None] | None = None,
+) -> Fit:
     """Adapt the bundle's starting state to examples in the order taught; without any, that state.
+
+    Args:
+        engine: The bundle.
+        examples: What to adapt on, ids ascending.
+        features: Theirs, float32 `[n, *features.shape]`.
+        after_step: Called after each inner step with the part done, in (0, 1]; what it raises stops
+            the adaptation. The result has the same bits with and without it.
 
     Raises:
         CapacityError: There are more labels than slots.
@@ -87,115 +128,38 @@ def fit(engine: Engine, examples: Sequence[Example], features: Float32Array) -> 
     names = slot_names(manifest, examples)
     if not examples:
         return Fit(engine.initial_state(), names, np.zeros(0, dtype=np.float32))
-    result = engine.adapt(features, slots_of(manifest, examples))
-    return Fit(result.state, names, result.losses)
-
-
-def read_prediction(
-    logits: Float32Array, slots: Sequence[int], names: tuple[str, ...]
-) -> PersonalPrediction:
-    """Probabilities over the slots in use, from `logits` `[n, ways]`."""
-    wide = logits[:, list(slots)].astype(np.float64)
-    powers = np.exp(wide - wide.max(axis=1, keepdims=True))
-    probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    best = np.argmax(probabilities, axis=1)
-    return PersonalPrediction(
-        labels=tuple(names[column] for column in best),
-        confidence=probabilities[np.arange(len(best)), best],
-        probabilities=probabilities,
-        names=names,
-    )
-
-
-class KeptState:
-    """One user's store, bound to one engine: it never mixes features of different backbones.
-
-    Not thread-safe: its owner holds a lock. Every method but `transaction` and `snapshot` must run
-    inside one of them.
-    """
-
-    def __init__(self, engine: Engine, store: Store) -> None:
-        self._engine, self._store = engine, store
-        self._manifest = engine.bundle.manifest
-        self._binding = Binding(engine.bundle.embed_identity, self._manifest.features.shape)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Read and write; a store without examples becomes this bundle's.
-
-        Raises:
-            BadStateError: The examples were made with another `embed.onnx`.
-            StoreError: As `Store` says.
-        """
-        with self._store.transaction():
-            if not self._is_bound():
-                self._store.bind(self._binding)
-            yield
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Read one version; raises as `transaction` does."""
-        with self._store.snapshot():
-            self._is_bound()
-            yield
-
-    def examples(self, *, adapted: bool) -> tuple[tuple[Example, ...], Float32Array]:
-        """All kept examples and their features, or those among them that the last `adapt` saw."""
-        through = self._store.adapted_through() if adapted else None
-        return self._store.load(self._manifest.features.shape, through=through)
-
-    def load(self, *, keep: bool) -> Fit:
-        """The stored state where it is intact and still right, else the same computed again.
-
-        `keep` stores what had to be computed; without it the store is only read.
-        """
-        through = self._store.adapted_through()
-        examples = self._store.examples()
-        slot_names(self._manifest, examples)  # do all of them fit this bundle?
-        names = slot_names(self._manifest, [e for e in examples if e.id <= through])
-        stored = self._store.state()
-        if stored is None or (stored.bundle_digest, stored.examples_digest, stored.names) != (
-            self._engine.bundle.digest,
-            self._store.examples_digest(through),
-            names,
-        ):
-            return self.fit_again(keep=keep)
+    slots = slots_of(manifest, examples)
+    if after_step is None:
+        result = engine.adapt(features, slots)
+        return Fit(result.state, names, result.losses)
+    state, losses = engine.initial_state(), []
+    for step in range(1, manifest.steps + 1):
         try:
-            state = State.from_bytes(stored.data)
-        except BadStateError:  # written by another version of the core
-            return self.fit_again(keep=keep)
-        return Fit(state, names, np.zeros(0, dtype=np.float32))
-
-    def fit_again(self, *, keep: bool) -> Fit:
-        """Fit the state to the examples the last `adapt` saw that are still kept."""
-        examples, features = self.examples(adapted=True)
-        fitted = fit(self._engine, examples, features)
-        if keep:
-            self.keep(fitted, examples)
-        return fitted
-
-    def keep(self, fitted: Fit, examples: Sequence[Example]) -> None:
-        """Store a state; the bundle's own starting state is not stored."""
-        if not examples:
-            self._store.set_state(None)
-            return
-        self._store.set_state(
-            StoredState(
-                bundle_digest=self._engine.bundle.digest,
-                examples_digest=self._store.examples_digest(examples[-1].id),
-                names=fitted.names,
-                data=fitted.state.to_bytes(),
-            )
-        )
-
-    def _is_bound(self) -> bool:
-        """Whether the store is this bundle's; one without examples may become any bundle's."""
-        if self._store.binding() == self._binding:
-            return True
-        if self._store.examples():
+            result = engine.adapt(features, slots, steps=1, start=state)
+        except DivergedError:
             msg = (
-                "the examples in this home were made with another embed.onnx; open it with the "
-                "bundle they were taught with, or choose another home and teach again"
+                f"the loss or the state is not finite at step {step}; take fewer steps or check "
+                "the features; the state is unchanged"
             )
-            raise BadStateError(msg)
-        return False
+            raise DivergedError(msg) from None
+        state = result.state
+        losses.append(result.losses)
+        after_step(step / manifest.steps)
+    return Fit(state, names, np.concatenate(losses))
+
+
+def read_prediction(logits: Float32Array, current: Current) -> PersonalPrediction:
+    """Probabilities over the slots in use, from `logits` `[n, ways]`."""
+    wide = logits[:, current.slots].astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    np.exp(wide, out=wide)
+    wide /= wide.sum(axis=1, keepdims=True)
+    probabilities = wide.astype(np.float32)
+    best = probabilities.argmax(axis=1)
+    return PersonalPrediction(
+        labels=tuple([current.names[column] for column in best.tolist()]),
+        confidence=probabilities.max(axis=1),
+        probabilities=probabilities,
+        names=current.names,
+        version=current.version,
+    )

@@ -1,56 +1,38 @@
-"""One user's examples and adapted state in sqlite3: a change is one transaction, whole or absent.
+"""One user's examples and generations of the state in sqlite3: a change is one transaction.
 
-It stores and verifies; what a state means is the personalizer's business.
+It stores, verifies and seals; what a state means is the personalizer's business. The rows are read
+and written in `store_rows` and `store_generations`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from edge_sdk.errors import StoreError
+from edge_sdk.errors import StoreDamagedError, StoreError, WrongKeyError
+from edge_sdk.sealing import AesGcmSealer, PlainSealer, Sealer, new_data_key, unwrap_data_key
+from edge_sdk.store_codec import digest
+from edge_sdk.store_generations import Generations
+from edge_sdk.store_rows import Examples
 from edge_sdk.store_schema import open_database, translated
 
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from edge_sdk.arrays import Float32Array
+    from edge_sdk.keys import KeyStore
 
 FILE_NAME = "personal.db"
 
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One kept example: its id (ids only grow) and the app's label."""
-
-    id: int
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredState:
-    """An adapted state as stored.
-
-    Attributes:
-        bundle_digest: The bundle that it was adapted with.
-        examples_digest: What it was adapted on, from `Store.examples_digest`.
-        names: What its first slots mean, in slot order.
-        data: The bytes of the state.
-    """
-
-    bundle_digest: str
-    examples_digest: str
-    names: tuple[str, ...]
-    data: bytes
+_CIPHER = "aes-256-gcm"
+_PLAIN = "none"
+_ERASING = "erasing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +46,47 @@ class Binding:
 class Store:
     """The database of one home folder. Not thread-safe: its owner holds a lock.
 
-    Every method but `close` must run inside `transaction()` or `snapshot()`.
+    Every method but `close`, `change_count`, `scrub` and `finish_erase` must run inside
+    `transaction()` or `snapshot()`.
+
+    Attributes:
+        examples: The kept examples, and those let go of that a generation still rests on.
+        generations: The current state and the one before.
+
+    Args:
+        home: The folder; made if absent.
+        keys: Where the user's key is; None for a store that is not encrypted. A store without
+            encryption is encrypted in place when it is first opened with one.
+        busy_timeout_ms: How long to wait for another process's change.
 
     Raises:
-        StoreError: Everywhere, when sqlite3 fails or what it holds is damaged. Messages name ids
-            and never labels or features. After a failure the database is what it was before.
+        WrongKeyError: It is encrypted with another key, or no key was given.
+        StoreDamagedError: Everywhere, when what it holds is damaged.
+        StoreError: Everywhere, when sqlite3 fails. Messages name ids and never labels or features.
+            After a failure the database is what it was before.
     """
 
-    def __init__(self, home: str | os.PathLike[str], *, busy_timeout_ms: int = 10_000) -> None:
-        self._path = Path(home) / FILE_NAME
-        self._busy_timeout_ms = busy_timeout_ms
+    def __init__(
+        self,
+        home: str | os.PathLike[str],
+        *,
+        keys: KeyStore | None = None,
+        busy_timeout_ms: int = 10_000,
+    ) -> None:
+        self._keys, self._busy_timeout_ms = keys, busy_timeout_ms
+        self._sealer: Sealer | None = None
+        self._sealed_as: tuple[str | None, str | None] = (None, None)
+        self.examples = Examples(self)
+        self.generations = Generations(self)
         with translated():
             self._db: sqlite3.Connection | None = open_database(
-                self._path, busy_timeout_ms=busy_timeout_ms
+                Path(home) / FILE_NAME, busy_timeout_ms=busy_timeout_ms
             )
         try:
+            self.finish_erase()
+            self._encrypt_in_place()
             self.scrub()  # a process may have died between forgetting and scrubbing
-        except StoreError:
+        except BaseException:
             self.close()
             raise
 
@@ -90,6 +96,11 @@ class Store:
         if db is not None:
             with translated():
                 db.close()
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is personal is unreadable without the key."""
+        return self._sealer.encrypts if self._sealer is not None else self._keys is not None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -106,132 +117,51 @@ class Store:
     def change_count(self) -> int:
         """A number that changes when another connection has committed; needs no transaction."""
         with translated():
-            (count,) = self._open_db().execute("PRAGMA data_version").fetchone()
+            (count,) = self.database().execute("PRAGMA data_version").fetchone()
         return int(count)
 
     def binding(self) -> Binding | None:
         """What the features were made with; None in a new store."""
-        identity, shape = self._meta("embed_identity"), self._meta("feature_shape")
+        identity, shape = self.meta("embed_identity"), self.meta("feature_shape")
         if identity is None or shape is None:
             return None
         return Binding(identity, tuple(json.loads(shape)))
 
     def bind(self, binding: Binding) -> None:
-        """Set what features are made with from now on, in a store without examples."""
-        self._set_meta("embed_identity", binding.embed_identity)
-        self._set_meta("feature_shape", json.dumps(list(binding.feature_shape)))
-        self.set_adapted_through(0)
-        self._seal()
-
-    def adapted_through(self) -> int:
-        """The largest example id that the last adaptation saw; 0 before the first."""
-        return int(self._meta("adapted_through") or "0")
-
-    def set_adapted_through(self, example_id: int) -> None:
-        """Set what `adapted_through` gives."""
-        self._set_meta("adapted_through", str(example_id))
-
-    def add(self, label: str, features: Float32Array) -> tuple[int, ...]:
-        """Append examples `[n, *feature_shape]` of one label; returns their ids, ascending."""
-        db = self._open_db()
-        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'examples'").fetchone()
-        first = 1 if row is None else int(row[0]) + 1
-        ids = tuple(range(first, first + len(features)))
-        for example_id, values in zip(ids, features, strict=True):
-            blob = values.astype("<f4").tobytes()
-            db.execute(
-                "INSERT INTO examples (id, label, features, sha256) VALUES (?, ?, ?, ?)",
-                (example_id, label, blob, _digest(example_id, label, blob)),
-            )
-        self._seal()
-        return ids
-
-    def delete_label(self, label: str) -> int:
-        """Delete the examples of one label; returns how many there were."""
-        cursor = self._open_db().execute("DELETE FROM examples WHERE label = ?", (label,))
-        self._rewrite_examples()
-        self._seal()
-        return cursor.rowcount
-
-    def delete_examples(self, ids: Iterable[int]) -> None:
-        """Delete examples by id; what is left counts as complete."""
-        self._open_db().executemany("DELETE FROM examples WHERE id = ?", ((i,) for i in ids))
-        self._rewrite_examples()
-        self._seal()
-
-    def examples(self) -> tuple[Example, ...]:
-        """All kept examples in the order they were taught.
+        """Set what features are made with from now on, in a store without examples.
 
         Raises:
-            StoreError: An example is missing.
+            KeyStoreError, MissingExtraError: It is to be encrypted and cannot be.
         """
-        self._check_seal()
-        rows = self._open_db().execute("SELECT id, label FROM examples ORDER BY id")
-        return tuple(Example(int(i), str(label)) for i, label in rows)
+        if self._sealer is None:
+            self._begin_sealing()
+        self.set_meta("embed_identity", binding.embed_identity)
+        self.set_meta("feature_shape", json.dumps(list(binding.feature_shape)))
+        self.examples.clear()
+        self.generations.clear()
 
-    def examples_digest(self, through: int) -> str:
-        """Names the examples with ids up to `through`, their labels and features."""
-        digest = hashlib.sha256()
-        rows = self._open_db().execute(
-            "SELECT id, sha256 FROM examples WHERE id <= ? ORDER BY id", (through,)
-        )
-        for example_id, sha256 in rows:
-            digest.update(_digest(str(example_id), sha256))
-        return digest.hexdigest()
+    def erase(self) -> None:
+        """Delete everything, the data key too; `scrub` and `finish_erase` must follow."""
+        self.examples.clear()
+        self.generations.clear()
+        self.database().execute("DELETE FROM meta")
+        if self._keys is not None:
+            self.set_meta(_ERASING, "1")
+        self._sealer, self._sealed_as = None, (None, None)
 
-    def load(
-        self, shape: tuple[int, ...], *, through: int | None = None
-    ) -> tuple[tuple[Example, ...], Float32Array]:
-        """Examples with ids up to `through` (all by default) and their features `[n, *shape]`.
+    def finish_erase(self) -> None:
+        """Destroy the user's key after `erase`, also one that a crash interrupted.
 
         Raises:
-            StoreError: An example is damaged (names its id) or missing. None is left out silently.
+            KeyStoreError: The key cannot be destroyed; the next opening tries again.
         """
-        self._check_seal()
-        examples, rows = [], []
-        for example, blob, good in self._checked(through):
-            if not good or len(blob) != 4 * int(np.prod(shape)):
-                msg = (
-                    f"example {example.id} is damaged; open the home with drop_damaged=True to "
-                    "remove such examples, then teach them again"
-                )
-                raise StoreError(msg)
-            examples.append(example)
-            rows.append(np.frombuffer(blob, dtype="<f4"))
-        features = np.array(rows, dtype=np.float32).reshape(len(rows), *shape)
-        return tuple(examples), features
-
-    def damaged_ids(self) -> tuple[int, ...]:
-        """Ids of the examples that do not match their checksum."""
-        return tuple(example.id for example, _, good in self._checked(None) if not good)
-
-    def state(self) -> StoredState | None:
-        """The stored state, or None when there is none or it does not match its checksum."""
-        row = (
-            self._open_db()
-            .execute("SELECT bundle_digest, examples_digest, names, data, sha256 FROM state")
-            .fetchone()
-        )
-        if row is None:
-            return None
-        bundle_digest, examples_digest, names, data, sha256 = row
-        if not isinstance(data, bytes) or sha256 != _digest(*row[:-1]):
-            return None
-        return StoredState(bundle_digest, examples_digest, tuple(json.loads(names)), data)
-
-    def set_state(self, state: StoredState | None) -> None:
-        """Replace the stored state; None when it is the bundle's own starting state."""
-        db = self._open_db()
-        db.execute("DELETE FROM state")
-        if state is not None:
-            names = json.dumps(state.names)
-            columns = (state.bundle_digest, state.examples_digest, names, state.data)
-            db.execute("INSERT INTO state VALUES (1, ?, ?, ?, ?, ?)", (*columns, _digest(*columns)))
+        with translated(), self._atomic("BEGIN IMMEDIATE"):
+            self._destroy_old_key()
 
     def scrub(self) -> bool:
         """Make deleted bytes leave the write-ahead log, and so the files; needs no transaction.
 
-        (In the database file itself `_rewrite_examples` and `secure_delete` have erased them.)
+        (In the database file itself `rewrite` and `secure_delete` have erased them.)
 
         Returns:
             False where another process was reading for longer than the busy timeout: to be called
@@ -240,100 +170,155 @@ class Store:
         deadline = time.monotonic() + self._busy_timeout_ms / 1000
         while True:
             with translated():
-                (busy, _, _) = self._open_db().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                (busy, _, _) = self.database().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if not busy or time.monotonic() >= deadline:
                 return not busy
             time.sleep(0.005)  # sqlite3 itself does not wait for another process that does this
 
-    def _rewrite_examples(self) -> None:
-        """Put all examples on new pages, so that no page keeps a copy of a deleted one.
+    # --- for the tables ------------------------------------------------------------------------
 
-        `secure_delete` zeroes a deleted row, but not the copies of it that sqlite3 left in the
-        unused part of a page whenever it moved rows between pages. Clearing a table does zero its
-        pages, whole.
+    def database(self) -> sqlite3.Connection:
+        """The open connection.
+
+        Raises:
+            StoreError: The store is closed.
         """
-        db = self._open_db()
-        db.execute("CREATE TEMP TABLE kept AS SELECT * FROM main.examples ORDER BY id")
-        db.execute("DELETE FROM main.examples")
-        db.execute("INSERT INTO main.examples SELECT * FROM temp.kept ORDER BY id")
-        db.execute("DROP TABLE temp.kept")
-
-    def _checked(self, through: int | None) -> Iterator[tuple[Example, bytes, bool]]:
-        rows = self._open_db().execute(
-            "SELECT id, label, features, sha256 FROM examples WHERE ? OR id <= ? ORDER BY id",
-            (through is None, through),
-        )
-        for example_id, label, blob, sha256 in rows:
-            typed = isinstance(label, str) and isinstance(blob, bytes)
-            good = typed and sha256 == _digest(example_id, label, blob)
-            yield Example(int(example_id), label if typed else ""), blob if typed else b"", good
-
-    def _meta(self, key: str) -> str | None:
-        row = (
-            self._open_db()
-            .execute("SELECT value, sha256 FROM meta WHERE key = ?", (key,))
-            .fetchone()
-        )
-        if row is None:
-            (num_rows,) = self._open_db().execute("SELECT count(*) FROM meta").fetchone()
-            if num_rows:  # bind() writes all of them at once
-                raise _damaged_meta()
-            return None
-        if row[1] != _digest(key, row[0]):
-            raise _damaged_meta()
-        return str(row[0])
-
-    def _set_meta(self, key: str, value: str) -> None:
-        self._open_db().execute(
-            "INSERT OR REPLACE INTO meta (key, value, sha256) VALUES (?, ?, ?)",
-            (key, value, _digest(key, value)),
-        )
-
-    def _seal(self) -> None:
-        """Remember which ids there are, so that a lost row is noticed."""
-        self._set_meta("example_ids", self._ids_digest())
-
-    def _check_seal(self) -> None:
-        sealed = self._meta("example_ids")
-        if sealed not in {None, self._ids_digest()}:
-            msg = (
-                "examples are missing from the store; open the home with drop_damaged=True to go "
-                "on without them, then teach them again"
-            )
-            raise StoreError(msg)
-
-    def _ids_digest(self) -> str:
-        rows = self._open_db().execute("SELECT id FROM examples ORDER BY id")
-        return _digest(*(row[0] for row in rows)).hex()
-
-    def _open_db(self) -> sqlite3.Connection:
         if self._db is None:
             msg = "the store is closed; open a new Personalizer on its home"
             raise StoreError(msg)
         return self._db
 
+    def sealer(self) -> Sealer:
+        """What seals personal bytes.
+
+        Raises:
+            StoreDamagedError: The store is not bound yet, though it has rows.
+        """
+        if self._sealer is None:
+            raise _damaged_meta()
+        return self._sealer
+
+    def meta(self, key: str) -> str | None:
+        """One value of the meta table; None in a store that is not bound.
+
+        Raises:
+            StoreDamagedError: It is damaged, or missing though there are others.
+        """
+        row = (
+            self.database()
+            .execute("SELECT value, sha256 FROM meta WHERE key = ?", (key,))
+            .fetchone()
+        )
+        if row is None:
+            (num_rows,) = (
+                self.database()
+                .execute("SELECT count(*) FROM meta WHERE key <> ?", (_ERASING,))
+                .fetchone()
+            )
+            if num_rows and key != _ERASING:  # bind() writes all of them at once
+                raise _damaged_meta()
+            return None
+        value, sha256 = row
+        if not isinstance(value, str) or sha256 != digest(key, value):
+            raise _damaged_meta()
+        return value
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set one value of the meta table."""
+        self.database().execute(
+            "INSERT OR REPLACE INTO meta (key, value, sha256) VALUES (?, ?, ?)",
+            (key, value, digest(key, value)),
+        )
+
+    # --- sealing -------------------------------------------------------------------------------
+
+    def _begin_sealing(self) -> None:
+        """Choose how a new store is sealed: with a new data key where the user has a key."""
+        self._destroy_old_key()
+        store_id = secrets.token_hex(16)
+        self.set_meta("store_id", store_id)
+        if self._keys is None:
+            self._sealer, sealed = PlainSealer(), _PLAIN
+        else:
+            self._sealer, wrapped = new_data_key(self._keys.create(), store_id)
+            sealed = f"{_CIPHER} {wrapped.hex()}"
+        self.set_meta("sealed", sealed)
+        self._sealed_as = (store_id, sealed)
+
+    def _destroy_old_key(self) -> None:
+        """The end of an `erase`: the key must go before a new one is made, or the new one would."""
+        if self._keys is not None and self.meta(_ERASING) is not None:
+            self._keys.delete()
+            self.database().execute("DELETE FROM meta WHERE key = ?", (_ERASING,))
+
+    def _read_sealing(self) -> None:
+        """Notice how the store is sealed; another process may have erased and bound it anew.
+
+        Raises:
+            WrongKeyError: With another key, or no key was given.
+        """
+        found = self.meta("store_id"), self.meta("sealed")
+        if found == self._sealed_as:
+            return
+        store_id, sealed = found
+        if store_id is None or sealed is None:
+            self._sealer = None
+        elif sealed == _PLAIN:
+            self._sealer = PlainSealer()
+        else:
+            self._sealer = self._unwrap(sealed, store_id)
+        self._sealed_as = found
+
+    def _unwrap(self, sealed: str, store_id: str) -> AesGcmSealer:
+        cipher, _, wrapped = sealed.partition(" ")
+        if cipher != _CIPHER:
+            msg = "the personal store is encrypted in a way that only a newer edge-sdk knows"
+            raise StoreError(msg)
+        key = None if self._keys is None else self._keys.load()
+        if key is None:
+            msg = "the personal store is encrypted and its key is not there; open it with key="
+            raise WrongKeyError(msg)
+        return unwrap_data_key(key, bytes.fromhex(wrapped), store_id)
+
+    def _encrypt_in_place(self) -> None:
+        """Seal a store that was not encrypted, in one transaction, now that there is a key."""
+        if self._keys is None:
+            return
+        with self.snapshot():
+            if not isinstance(self._sealer, PlainSealer):
+                return
+        with self.transaction():
+            before = self._sealer
+            if isinstance(before, PlainSealer):
+                self._begin_sealing()
+                self.examples.seal_again(before)
+                self.generations.seal_again(before)
+
     @contextmanager
     def _scope(self, begin: str) -> Iterator[None]:
-        db = self._open_db()
-        with translated():
-            db.execute(begin)
+        with translated(), self._atomic(begin):
+            self._read_sealing()
+            before = self._sealer, self._sealed_as
             try:
                 yield
-                db.execute("COMMIT")
             except BaseException:
-                if db.in_transaction:  # a full disk may have rolled back already
-                    db.execute("ROLLBACK")
+                self._sealer, self._sealed_as = before
                 raise
 
+    @contextmanager
+    def _atomic(self, begin: str) -> Iterator[None]:
+        db = self.database()
+        db.execute(begin)
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # a full disk may have rolled back already
+                db.execute("ROLLBACK")
+            raise
 
-def _digest(*parts: object) -> bytes:
-    """SHA-256 of strings and bytes and their lengths; damage may have made other types of them."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.digest()
 
-
-def _damaged_meta() -> StoreError:
-    return StoreError("the store's meta table is damaged; restore the home folder from a backup")
+def _damaged_meta() -> StoreDamagedError:
+    return StoreDamagedError(
+        "the store's meta table is damaged; restore the home folder from a backup, or erase()"
+    )

@@ -1,4 +1,4 @@
-"""Opens the store's sqlite3 file: schema version 1, durable, private, and never someone else's."""
+"""Opens the store's sqlite3 file: schema version 2, durable, private, and never someone else's."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edge_sdk.errors import StoreError
+from edge_sdk.errors import StoreDamagedError, StoreError
+from edge_sdk.store_migration import migrate_1_to_2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x45444745  # "EDGE": sqlite3 keeps it in the file's header
 
 _SCHEMA = """
@@ -25,17 +26,18 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 CREATE TABLE examples (
   id INTEGER PRIMARY KEY AUTOINCREMENT, -- ids only grow: order taught
-  label TEXT NOT NULL,
-  features BLOB NOT NULL,               -- little-endian float32
-  sha256 BLOB NOT NULL                  -- of id, label and features
+  kept INTEGER NOT NULL,                -- 0: let go of, but a generation was adapted on it
+  label BLOB NOT NULL,                  -- UTF-8; sealed where the store has a key
+  features BLOB NOT NULL,               -- little-endian float32; sealed where the store has a key
+  sha256 BLOB NOT NULL                  -- of id, label and features as they are here
 );
-CREATE TABLE state (
-  id INTEGER PRIMARY KEY CHECK (id = 1),
-  bundle_digest TEXT NOT NULL,
-  examples_digest TEXT NOT NULL,
-  names TEXT NOT NULL,                  -- JSON list: what the first slots mean
-  data BLOB NOT NULL,
-  sha256 BLOB NOT NULL                  -- of the four columns before
+CREATE TABLE generations (
+  version INTEGER PRIMARY KEY AUTOINCREMENT, -- 0: the bundle's own starting state
+  role INTEGER NOT NULL UNIQUE CHECK (role IN (0, 1)), -- 0: current; 1: the one before
+  header BLOB NOT NULL,                 -- JSON: bundle, example ids, names; sealed as above
+  header_sha256 BLOB NOT NULL,          -- of version and header
+  data BLOB NOT NULL,                   -- the state's bytes; sealed as above
+  data_sha256 BLOB NOT NULL             -- of version and data
 );
 """
 
@@ -43,10 +45,14 @@ CREATE TABLE state (
 _REASONS = {
     "SQLITE_BUSY": "it is locked by another process; try again",
     "SQLITE_FULL": "the disk is full",
-    "SQLITE_CORRUPT": "it is damaged; restore the home folder from a backup, or choose another",
-    "SQLITE_NOTADB": "its file is not a database; choose another home folder",
+    "SQLITE_CORRUPT": "it is damaged; restore the home folder from a backup, or erase()",
+    "SQLITE_NOTADB": (
+        "its file is not a database; restore the home folder from a backup, choose another, or "
+        "erase()"
+    ),
     "SQLITE_READONLY": "it is read-only",
 }
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 @contextmanager
@@ -61,14 +67,15 @@ def translated() -> Iterator[None]:
         name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         reason = next((why for code, why in _REASONS.items() if name.startswith(code)), "")
         msg = f"the personal store failed ({name}){': ' if reason else ''}{reason}"
-        raise StoreError(msg) from None
+        raise (StoreDamagedError if name.startswith(_DAMAGED) else StoreError)(msg) from None
 
 
 def open_database(path: Path, *, busy_timeout_ms: int) -> sqlite3.Connection:
     """Open or create the database, readable by this user only.
 
     Raises:
-        StoreError: It cannot be opened, is not a store, or was written by a newer version.
+        StoreDamagedError: It is damaged, or no database at all.
+        StoreError: It cannot be opened, is another application's, or a newer version wrote it.
     """
     _create_private(path)
     db = sqlite3.connect(
@@ -114,7 +121,7 @@ def _check_owner(db: sqlite3.Connection) -> None:
     if application_id != APPLICATION_ID:
         msg = "the database in the home folder is not a personal store; choose another home"
         raise StoreError(msg)
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         msg = (
             f"the personal store has schema version {version}, this reads {SCHEMA_VERSION}; "
             "install the edge-sdk that wrote it"
@@ -140,18 +147,27 @@ def _set_wal(db: sqlite3.Connection, busy_timeout_ms: int) -> None:
 
 
 def _create_schema(db: sqlite3.Connection) -> None:
+    """Make the tables of a new store, or bring those of an older one up to date: all or nothing."""
     if db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        if db.execute("PRAGMA user_version").fetchone() == (0,):  # else: another process was first
-            for statement in _SCHEMA.split(";\n"):
-                if statement.strip():
-                    db.execute(statement)
+        (version,) = db.execute("PRAGMA user_version").fetchone()  # another process may be first
+        if version == 0:
+            _run(db, _SCHEMA)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version == 1:
+            migrate_1_to_2(db, create=lambda: _run(db, _SCHEMA))
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
+    """Run statements inside the transaction under way, which `executescript` would commit."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            db.execute(statement)

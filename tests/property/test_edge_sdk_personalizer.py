@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_sdk import Engine, Personalizer, State
-from edge_sdk.errors import EmptySupportError, UnknownLabelError
+from edge_sdk.errors import EmptySupportError, NoGenerationError, UnknownLabelError
 from tests.conftest import GOLDEN
 from tests.support import tiny
 
@@ -26,6 +27,7 @@ STEPS = st.one_of(
     st.tuples(st.just("teach"), st.sampled_from(LABELS), st.integers(1, 3)),
     st.tuples(st.just("adapt"), st.just(""), st.just(0)),
     st.tuples(st.just("forget"), st.sampled_from(LABELS), st.just(0)),
+    st.tuples(st.just("roll_back"), st.just(""), st.just(0)),
 )
 HISTORIES = st.lists(STEPS, max_size=12)
 
@@ -44,6 +46,9 @@ def apply(personal: Personalizer, step: Step, number: int) -> None:
             personal.adapt()
         except EmptySupportError:
             assert personal.examples == ()
+    elif kind == "roll_back":
+        with suppress(NoGenerationError):
+            personal.roll_back()
     else:
         try:
             personal.forget(label)

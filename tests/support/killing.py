@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_sdk import Engine, Example, Personalizer, StoreError
 from edge_sdk.store import Store
+from edge_sdk.store_generations import CURRENT, PREVIOUS
 from tests.e2e import kill_worker
 
 if TYPE_CHECKING:
@@ -34,31 +35,50 @@ class Version:
     Attributes:
         examples: The kept examples and the features of each.
         next_id: The id that the next example gets.
-        through: The newest example that `adapt` saw.
+        current: Ids that the current state was adapted on; none: the bundle's own.
+        previous: The same of the generation before; None where there is none.
     """
 
     examples: tuple[tuple[Example, bytes], ...] = ()
     next_id: int = 1
-    through: int = 0
+    current: tuple[int, ...] = ()
+    previous: tuple[int, ...] | None = None
 
     def after(self, engine: Engine, operation: str) -> Version:
         """The version after one operation, as the worker announces it."""
         kind, *words = operation.split()
+        if kind == "erase":
+            return Version(next_id=self.next_id)
+        if kind == "roll_back":
+            if self.previous is None:
+                return self
+            return replace(self, current=self.previous, previous=None)
         if kind == "adapt":
-            return replace(self, through=self.examples[-1][0].id)
-        label = words[0]
-        if kind == "forget":
-            kept = tuple(pair for pair in self.examples if pair[0].label != label)
-            return replace(self, examples=kept)
-        features = engine.embed(kill_worker.lesson(label, int(words[1]), int(words[2])))
+            ids = tuple(example.id for example, _ in self.examples)
+            return replace(self, current=ids, previous=self.current)
+        return self._without(words[0]) if kind == "forget" else self._taught(engine, *words)
+
+    def _without(self, label: str) -> Version:
+        kept = tuple(pair for pair in self.examples if pair[0].label != label)
+        left = {example.id for example, _ in kept}
+        current = tuple(i for i in self.current if i in left)
+        previous = self.previous
+        if previous is not None:
+            previous = tuple(i for i in previous if i in left)
+        if not current and not previous:
+            previous = None
+        return replace(self, examples=kept, current=current, previous=previous)
+
+    def _taught(self, engine: Engine, label: str, n: str, number: str) -> Version:
+        features = engine.embed(kill_worker.lesson(label, int(n), int(number)))
         taught = tuple(
             (Example(self.next_id + i, label), row.tobytes()) for i, row in enumerate(features)
         )
         return replace(self, examples=self.examples + taught, next_id=self.next_id + len(features))
 
-    def state_bytes(self, engine: Engine) -> bytes:
-        """f(bundle, kept examples): the bytes that the state must have."""
-        adapted = [pair for pair in self.examples if pair[0].id <= self.through]
+    def state_bytes(self, engine: Engine, ids: tuple[int, ...]) -> bytes:
+        """f(bundle, examples): the bytes that a state adapted on them must have."""
+        adapted = [pair for pair in self.examples if pair[0].id in ids]
         if not adapted:
             return engine.initial_state().to_bytes()
         labels = [example.label for example, _ in adapted]
@@ -83,11 +103,12 @@ class Killer:
     Args:
         bundle: The bundle that they use.
         home: Their store.
-        mode: `transactional`, or `torn` to show that the check can fail.
+        mode: `transactional`, `encrypted`, or `torn` to show that the check can fail.
     """
 
     def __init__(self, bundle: Path, home: Path, mode: str) -> None:
-        self._bundle, self._home = bundle, home
+        self._home, self._keys = home, kill_worker.key_of(home, mode)
+        self._states: dict[int, bytes] = {}
         self._engine = Engine(bundle)
         self._version = Version()
         self.tally = Tally()
@@ -154,32 +175,50 @@ class Killer:
             self._version = self._version.after(self._engine, operations[done])
             assert found == self._image(self._version), "neither the old nor the new version"
             self._count(self.tally.kept, operations[done:])
-        with Personalizer(self._engine.bundle, home=self._home) as personal:
-            assert personal.state.to_bytes() == self._version.state_bytes(self._engine)
+        bundle, current = self._engine.bundle, self._version.current
+        with Personalizer(bundle, home=self._home, key=self._keys) as personal:
+            state = personal.state.to_bytes()
+            assert state == self._version.state_bytes(self._engine, current)
             assert personal.examples == tuple(example for example, _ in self._version.examples)
+            assert personal.status.damage == ""
+            assert self._states.setdefault(personal.version, state) == state, "a number used twice"
 
     def _image(self, version: Version) -> tuple[object, ...]:
         """What `_read_store` must find."""
-        adapted = any(example.id <= version.through for example, _ in version.examples)
-        state = version.state_bytes(self._engine) if adapted else None
-        return version.examples, version.through, state
+        stored: list[object] = []
+        for ids in (version.current or None, version.previous):
+            if ids is None:
+                stored.append(None)
+            else:
+                stored.append((ids, version.state_bytes(self._engine, ids) if ids else None))
+        return version.examples, *stored
 
     def _read_store(self) -> tuple[object, ...]:
         """The store as it is: nothing is repaired here, as a personalizer would."""
-        store = Store(self._home)
+        stored: list[object] = []
+        store = Store(self._home, keys=self._keys)
         try:
             with store.snapshot():
-                check = store._open_db().execute("PRAGMA integrity_check").fetchall()
+                check = store.database().execute("PRAGMA integrity_check").fetchall()
                 assert check == [("ok",)]
-                examples, features = store.load(self._engine.bundle.manifest.features.shape)
-                through, stored = store.adapted_through(), store.state()
+                bound = store.binding() is not None  # not so right after an erase
+                shape = self._engine.bundle.manifest.features.shape
+                ids = store.examples.ids()
+                examples, features = store.examples.load(shape, ids) if bound else ((), ())
+                assert store.generations.complete(), "the store is not whole: a state is missing"
+                for role in (CURRENT, PREVIOUS):
+                    found = store.generations.read(role)
+                    if found is None or found.header is None:
+                        assert found is None or found.version == 0, "the store is not whole: header"
+                        stored.append(None if found is None else ((), None))
+                    else:
+                        stored.append((found.header.ids, found.data))
         except StoreError as error:
             msg = f"the store is not whole: {error}"
             raise AssertionError(msg) from error
         finally:
             store.close()
-        rows = tuple((e, f.tobytes()) for e, f in zip(examples, features, strict=True))
-        return rows, through, None if stored is None else stored.data
+        return tuple((e, f.tobytes()) for e, f in zip(examples, features, strict=True)), *stored
 
     @staticmethod
     def _count(counts: dict[str, int], under_way: list[str]) -> None:

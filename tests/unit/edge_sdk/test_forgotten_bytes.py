@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,12 @@ import numpy as np
 import pytest
 
 from edge_sdk import Personalizer, errors
-from edge_sdk.store import FILE_NAME, Store, StoredState
+from edge_sdk.keys import FixedKey
+from edge_sdk.store import FILE_NAME, Binding, Store
+from edge_sdk.store_codec import Header
+from edge_sdk.store_generations import CURRENT, PREVIOUS
 from tests.support import tiny
+from tests.support.homes import all_bytes, run_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +36,6 @@ def home(tiny_bundle: Path, tmp_path: Path) -> Path:
         personal.adapt()
         personal.teach("cleo", shots(3))
     return tmp_path / "home"
-
-
-def all_bytes(home: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(home.iterdir()))
 
 
 def test_forgotten_bytes_leave_the_files(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -58,7 +59,9 @@ def test_forgotten_bytes_leave_pages_that_rows_were_moved_out_of(tmp_path: Path,
     """Deleting makes sqlite3 move rows between pages; with these seeds it left copies behind."""
     rng = np.random.default_rng(seed)
     store = Store(tmp_path)
-    store._open_db().execute("PRAGMA synchronous = OFF")
+    store.database().execute("PRAGMA synchronous = OFF")
+    with store.transaction():
+        store.bind(Binding("embed", (64,)))
     kept: list[str] = []
     forgotten: list[str] = []
     for number in range(150):
@@ -66,14 +69,20 @@ def test_forgotten_bytes_leave_pages_that_rows_were_moved_out_of(tmp_path: Path,
             if rng.random() < 0.75 or not kept:
                 again = kept and rng.random() < 0.6
                 label = str(rng.choice(kept)) if again else f"secret-{number:03d}"
-                store.add(label, np.ones((int(rng.integers(1, 12)), 64), np.float32))
+                store.examples.add(label, np.ones((int(rng.integers(1, 12)), 64), np.float32))
                 kept = [*dict.fromkeys((*kept, label))]
             else:
                 label = str(rng.choice(kept))
-                assert store.delete_label(label) > 0
+                ids = store.examples.ids_of(label)
+                assert ids
+                store.examples.delete(ids)
                 kept.remove(label)
                 forgotten.append(label)
-            store.set_state(StoredState("b", "e", tuple(kept), rng.bytes(2048)))
+            if number % 2:
+                store.generations.move(CURRENT, PREVIOUS)
+            store.generations.write(CURRENT, Header("b", (), tuple(kept)), rng.bytes(2048))
+            if forgotten:  # as forgetting does with what the generation before was adapted on
+                store.generations.write(PREVIOUS, Header("b", (), tuple(kept)), rng.bytes(2048))
         assert store.scrub()
         found = all_bytes(tmp_path)
         assert not [label for label in forgotten if label.encode() in found]
@@ -85,7 +94,8 @@ def test_another_reader_delays_scrubbing_and_it_is_said(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
-    monkeypatch.setattr("edge_sdk.personalizer.Store", lambda path: Store(path, busy_timeout_ms=50))
+    impatient = functools.partial(Store, busy_timeout_ms=50)
+    monkeypatch.setattr("edge_sdk.live_state.Store", impatient)
     with Personalizer(tiny_bundle, home=home) as personal:
         personal.teach("kept", shots(1))
         personal.teach("forgotten-label", shots(2))
@@ -121,7 +131,7 @@ def test_a_disk_that_fails_after_forgetting_is_no_secret(
 def test_opening_scrubs_what_a_crash_left(tiny_bundle: Path, home: Path) -> None:
     store = Store(home)
     with store.transaction():
-        store.delete_label("cleo")
+        store.examples.delete(store.examples.ids_of("cleo"))
     assert b"cleo" in all_bytes(home)
     with Personalizer(tiny_bundle, home=home):
         assert b"cleo" not in all_bytes(home)
@@ -143,10 +153,10 @@ def test_forgetting_waits_for_another_process_that_checkpoints(
 
     with Personalizer(tiny_bundle, home=home) as personal:
         with monkeypatch.context() as patch:
-            scrub, busy = Store.scrub, BusyTwice(personal._store._open_db())
+            scrub, busy = Store.scrub, BusyTwice(personal._live.store.database())
 
             def scrub_when_busy(store: Store) -> bool:
-                patch.setattr(store, "_open_db", lambda: busy)
+                patch.setattr(store, "database", lambda: busy)
                 return scrub(store)
 
             patch.setattr(Store, "scrub", scrub_when_busy)
@@ -160,7 +170,7 @@ def test_an_interrupt_after_the_commit_is_seen_in_memory_too(
 ) -> None:
     with Personalizer(tiny_bundle, home=home) as personal:
         personal.teach("ben", shots(2, 1))
-        transaction = personal._store.transaction
+        transaction = personal._live.store.transaction
 
         @contextmanager
         def interrupted() -> Iterator[None]:
@@ -169,10 +179,40 @@ def test_an_interrupt_after_the_commit_is_seen_in_memory_too(
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(personal._store, "transaction", interrupted)
+            patch.setattr(personal._live.store, "transaction", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 personal.forget("ben")
         assert personal.predict(shots(2, 1)).names == ("anna",)
         assert b"ben" in all_bytes(home)
         personal.teach("anna", shots(1, 1))
         assert b"ben" not in all_bytes(home)
+
+
+def test_an_example_that_is_damaged_may_be_the_one_to_forget(tiny_bundle: Path, home: Path) -> None:
+    run_sql(home, "UPDATE examples SET label = CAST('clea' AS BLOB) WHERE id = 8")
+    with Personalizer(tiny_bundle, home=home) as personal:
+        before = personal.examples
+        with pytest.raises(errors.StoreDamagedError, match="example 8 is damaged"):
+            personal.forget("cleo")
+        assert personal.examples == before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_encrypting_a_home_leaves_no_plain_copy(tmp_path: Path, seed: int) -> None:
+    """Sealed rows are longer, so sqlite3 moves them between pages."""
+    pytest.importorskip("cryptography")
+    rng = np.random.default_rng(seed)
+    store = Store(tmp_path)
+    labels = [f"secret-{number:03d}" for number in range(60)]
+    with store.transaction():
+        store.bind(Binding("embed", (64,)))
+        for label in labels:
+            store.examples.add(label, np.ones((int(rng.integers(1, 12)), 64), np.float32))
+        header = Header("b", (), tuple(labels))
+        for role in (PREVIOUS, CURRENT):
+            store.generations.write(role, header, rng.bytes(2048))
+    store.close()
+    assert all(label.encode() in all_bytes(tmp_path) for label in labels)  # the control
+    Store(tmp_path, keys=FixedKey(bytes(32))).close()
+    found = all_bytes(tmp_path)
+    assert not [label for label in labels if label.encode() in found]

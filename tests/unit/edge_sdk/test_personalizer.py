@@ -163,13 +163,27 @@ def test_forgetting_frees_the_slot_and_ids_only_grow(personal: Personalizer) -> 
     assert personal.labels == ("anna", "ben", "cleo", "emil")
 
 
-@pytest.mark.parametrize("label", ["emil", "", 3, "secret" * 99])
-def test_forgetting_what_is_unknown_changes_nothing(personal: Personalizer, label: Any) -> None:
+UNKNOWN: list[tuple[Any, type[errors.EdgeError]]] = [
+    ("emil", errors.UnknownLabelError),
+    ("", errors.InvalidOptionError),
+    ("secret" * 99, errors.InvalidOptionError),
+    (4, errors.UnknownExampleError),
+    (0, errors.UnknownExampleError),
+    (True, errors.InvalidOptionError),
+    (1.0, errors.InvalidOptionError),
+    (None, errors.InvalidOptionError),
+]
+
+
+@pytest.mark.parametrize(("what", "error"), UNKNOWN)
+def test_forgetting_what_is_unknown_changes_nothing(
+    personal: Personalizer, what: Any, error: type[errors.EdgeError]
+) -> None:
     personal.teach("anna", shots("anna"))
     personal.adapt()
     before = contents(personal)
-    with pytest.raises((errors.UnknownLabelError, errors.InvalidOptionError)) as caught:
-        personal.forget(label)
+    with pytest.raises(error) as caught:
+        personal.forget(what)
     assert "secret" not in str(caught.value)
     assert "emil" not in str(caught.value)
     assert contents(personal) == before
