@@ -17,6 +17,7 @@ from edge_sdk.errors import (
     MissingExtraError,
     NonFiniteError,
     NothingTaughtError,
+    ProviderError,
     RuntimeFailedError,
     RuntimeLibraryError,
     ShapeMismatchError,
@@ -26,6 +27,8 @@ from edge_sdk.errors import (
 from edge_sdk.manifest import Manifest, TensorSpec
 from edge_sdk.personal_state import PersonalPrediction
 from edge_sdk.personalizer import AdaptReport, Personalizer
+from edge_sdk.provider_options import BuiltInProvider, QnnProvider
+from edge_sdk.providers import Placement
 from edge_sdk.store import Example
 from edge_sdk.update import ModelUpdate
 
@@ -35,6 +38,7 @@ __all__ = [
     "BadBundleError",
     "BadStateError",
     "BadUpdateError",
+    "BuiltInProvider",
     "Bundle",
     "CapacityError",
     "DivergedError",
@@ -52,7 +56,10 @@ __all__ = [
     "NothingTaughtError",
     "PersonalPrediction",
     "Personalizer",
+    "Placement",
     "Prediction",
+    "ProviderError",
+    "QnnProvider",
     "RuntimeFailedError",
     "RuntimeLibraryError",
     "ShapeMismatchError",

@@ -25,6 +25,20 @@ class State:
     def __setstate__(self, state: bytes) -> None: ...
 
 @final
+class Accelerator:
+    def __init__(
+        self,
+        *,
+        name: str,
+        provider: str,
+        plugin: str,
+        options: list[tuple[str, str]],
+        batch: int,
+        share_with_cpu: bool,
+        file: str,
+    ) -> None: ...
+
+@final
 class Engine:
     def __init__(
         self,
@@ -42,6 +56,7 @@ class Engine:
         library: str,
         providers: list[str],
         threads: int,
+        accelerator: Accelerator | None = None,
     ) -> None: ...
     def initial_state(self) -> State: ...
     def embed(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
@@ -56,5 +71,9 @@ class Engine:
     def predict(
         self, features: npt.NDArray[np.float32], state: State
     ) -> npt.NDArray[np.float32]: ...
+    @property
+    def embed_nodes(self) -> list[tuple[str, str, int]]: ...
+    @property
+    def embed_batch(self) -> int: ...
     @property
     def runtime_version(self) -> str: ...

@@ -20,6 +20,7 @@ from edge_sdk.manifest import (
     MAX_MANIFEST_BYTES,
     REQUIRED_NAMES,
     Manifest,
+    is_compiled_embed,
 )
 from edge_sdk.manifest_json import parse_manifest
 
@@ -90,7 +91,7 @@ def _check_names(folder_fd: int) -> None:
     found = set()
     with os.scandir(folder_fd) as entries:
         for entry in entries:
-            if entry.name not in _KNOWN_NAMES:
+            if entry.name not in _KNOWN_NAMES and not is_compiled_embed(entry.name):
                 msg = f"{ascii(entry.name)[1:-1]} does not belong into a bundle"
                 raise BadBundleError(msg)
             found.add(entry.name)
@@ -101,14 +102,13 @@ def _check_names(folder_fd: int) -> None:
 
 
 def _check_presence(folder_fd: int, manifest: Manifest) -> None:
-    """Check the one optional file: it is in the folder if and only if the manifest lists it."""
-    listed = EMBED_NAME in manifest.files
-    present = EMBED_NAME in os.listdir(folder_fd)
-    if present and not listed:
-        msg = f"{EMBED_NAME} is in the bundle, but {MANIFEST_NAME} does not list it"
+    """Check the optional files: each is in the folder if and only if the manifest lists it."""
+    present = set(os.listdir(folder_fd)) - {MANIFEST_NAME, DIGEST_NAME}
+    for name in sorted(present - manifest.files.keys()):
+        msg = f"{name} is in the bundle, but {MANIFEST_NAME} does not list it"
         raise BadBundleError(msg)
-    if listed and not present:
-        msg = f"{EMBED_NAME} is missing from the bundle"
+    for name in sorted(manifest.files.keys() - present):
+        msg = f"{name} is missing from the bundle"
         raise BadBundleError(msg)
 
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from edge_sdk._core import State
     from edge_sdk.bundle import Bundle
+    from edge_sdk.provider_options import Provider
+    from edge_sdk.providers import Placement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +71,7 @@ class Personalizer:
         bundle: An open bundle, or the path of one. A later bundle with the same `embed.onnx` keeps
             all examples, and the state is recomputed with it.
         home: Folder for this user's data; made if absent, readable by this user only.
-        providers: Execution providers, first choice first.
+        providers: What runs `embed.onnx`, first choice first; as for `Engine`.
         threads: Threads of one ONNX Runtime session.
         drop_damaged: Delete examples that no longer match their checksum, instead of refusing.
 
@@ -77,7 +79,8 @@ class Personalizer:
         BadStateError: The examples in `home` were made with another `embed.onnx`; they stay.
         CapacityError: There are more labels in `home` than this bundle has slots.
         StoreError: `home` cannot be used, or an example is damaged.
-        BadBundleError, InvalidOptionError, RuntimeLibraryError: As for `Engine`.
+        BadBundleError, InvalidOptionError, ProviderError, MissingExtraError, RuntimeLibraryError:
+            As for `Engine`.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class Personalizer:
         bundle: Bundle | str | os.PathLike[str],
         *,
         home: str | os.PathLike[str],
-        providers: Sequence[str] = ("cpu",),
+        providers: Sequence[Provider] = ("cpu",),
         threads: int = 1,
         drop_damaged: bool = False,
     ) -> None:
@@ -129,6 +132,11 @@ class Personalizer:
     def bundle(self) -> Bundle:
         """The bundle in use."""
         return self._bundle
+
+    @property
+    def placement(self) -> Placement:
+        """Which provider runs the frozen graph, and what was refused before it."""
+        return self._engine.placement
 
     @property
     def dropped(self) -> tuple[int, ...]:

@@ -51,8 +51,11 @@ constexpr Child kChildren[] = {
     {Message::kFunction, 7, Message::kNode},
     {Message::kFunction, 11, Message::kAttribute},
 };
-constexpr std::uint64_t kExternalData = 13;  // of a tensor: where its data lies
-constexpr std::uint64_t kDataLocation = 14;  // of a tensor: 0 inside, 1 outside
+constexpr std::uint64_t kExternalData = 13;            // of a tensor: where its data lies
+constexpr std::uint64_t kDataLocation = 14;            // of a tensor: 0 inside, 1 outside
+constexpr std::uint64_t kName = 1;                     // of an attribute
+constexpr std::uint64_t kInt = 3;                      // of an attribute
+constexpr std::string_view kEmbedMode = "embed_mode";  // of a compiled node: 0 outside, 1 inside
 
 class Walker {
  public:
@@ -61,6 +64,8 @@ class Walker {
   // NOLINTNEXTLINE(misc-no-recursion): the depth is bounded
   void walk(Message message, std::string_view bytes, int depth) const {
     if (depth > kMaxDepth) refuse("is nested too deeply");
+    bool is_embed_mode = false;
+    std::uint64_t value = 0;
     while (!bytes.empty()) {
       const std::uint64_t tag = varint(bytes);
       const std::uint64_t field = tag >> 3U;
@@ -86,9 +91,14 @@ class Walker {
           (field == kExternalData || (field == kDataLocation && number != 0))) {
         refuse("holds a tensor whose data lies in another file; a bundle's graphs hold all of it");
       }
+      if (message == Message::kAttribute && field == kName) is_embed_mode = content == kEmbedMode;
+      if (message == Message::kAttribute && field == kInt) value = number;
       for (const Child& child : kChildren) {
         if (child.parent == message && child.field == field) walk(child.child, content, depth + 1);
       }
+    }
+    if (is_embed_mode && value == 0) {
+      refuse("holds a compiled node whose binary lies in another file; a bundle's graphs hold it");
     }
   }
 
