@@ -36,6 +36,7 @@ class Accelerator:
         batch: int,
         share_with_cpu: bool,
         file: str,
+        compile_to: str = "",
     ) -> None: ...
 
 @final

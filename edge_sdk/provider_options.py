@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,15 +49,21 @@ class QnnProvider:
             the SoC of this device; on an x86-64 host, which has only the emulator, `EMULATED_SOC`.
         batch: Examples in one call of the HTP, 1..4096: other batches are cut and padded to it.
             A graph compiled for a SoC has its own.
+        compile_to: A file to write `embed.onnx` to, compiled for `soc` (`edge-sdk export compile`
+            puts it into the bundle); it must not exist. Not read afterwards.
     """
 
     soc: str | None = None
     batch: int = DEFAULT_BATCH
+    compile_to: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         check_batch(self.batch)
         if self.soc is not None:
             check_soc(self.soc)
+        if self.compile_to is not None and (self.soc is None or os.path.lexists(self.compile_to)):
+            msg = "compile_to needs a soc, and the path of a file that does not exist"
+            raise InvalidOptionError(msg)
 
     @property
     def name(self) -> str:

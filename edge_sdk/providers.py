@@ -161,15 +161,17 @@ def _choose_qnn(provider: QnnProvider, bundle: Bundle) -> _Choice:
         model, architecture = SOCS[soc]
         options += [("soc_model", str(model)), ("htp_arch", str(architecture))]
     compiled = "" if soc is None else compiled_embed_name(soc)
-    file = compiled if compiled in bundle.files else EMBED_NAME
+    ready = compiled in bundle.files and provider.compile_to is None
+    file = compiled if ready else EMBED_NAME
     accelerator = _core.Accelerator(
         name=provider.name,
         provider="QNNExecutionProvider",
         plugin=str(plugin),
         options=options,
-        batch=0 if file == compiled else provider.batch,
+        batch=0 if ready else provider.batch,
         share_with_cpu=False,  # a graph in pieces goes back and forth between the two
         file=file,
+        compile_to=os.fspath(provider.compile_to or ""),
     )
     return _Choice(file, accelerator, soc)
 

@@ -104,17 +104,18 @@ py::tuple adapt(const Engine& engine, const py::object& features, const py::obje
 }
 
 void bind_accelerator(py::module_& module) {
+  const auto make = [](std::string name, std::string provider, std::string plugin,
+                       std::vector<std::pair<std::string, std::string>> options, std::int64_t batch,
+                       bool share_with_cpu, std::string file, std::string compile_to) {
+    return Accelerator{
+        std::move(name), std::move(provider), std::move(plugin), std::move(options),
+        batch,           share_with_cpu,      std::move(file),   std::move(compile_to)};
+  };
   py::class_<Accelerator>(module, "Accelerator", py::is_final(),
                           "An execution provider for the embed graph, in place of the CPU's.")
-      .def(py::init([](std::string name, std::string provider, std::string plugin,
-                       std::vector<std::pair<std::string, std::string>> options, std::int64_t batch,
-                       bool share_with_cpu, std::string file) {
-             return Accelerator{
-                 std::move(name), std::move(provider), std::move(plugin), std::move(options),
-                 batch,           share_with_cpu,      std::move(file)};
-           }),
-           py::kw_only(), py::arg("name"), py::arg("provider"), py::arg("plugin"),
-           py::arg("options"), py::arg("batch"), py::arg("share_with_cpu"), py::arg("file"));
+      .def(py::init(make), py::kw_only(), py::arg("name"), py::arg("provider"), py::arg("plugin"),
+           py::arg("options"), py::arg("batch"), py::arg("share_with_cpu"), py::arg("file"),
+           py::arg("compile_to") = "");
 }
 
 py::list embed_nodes(const Engine& engine) {

@@ -128,6 +128,11 @@ void use_accelerator(const Runtime& runtime, SessionOptions* options,
     runtime.must<slots::AddFreeDimensionOverrideByName>("fix the batch", options, "n",
                                                         accelerator.batch);
   }
+  if (!accelerator.compile_to.empty()) {
+    set("ep.context_enable", "1");
+    set("ep.context_embed_mode", "1");  // the binary goes into the ONNX file
+    set("ep.context_file_path", accelerator.compile_to.c_str());
+  }
   if (accelerator.plugin.empty()) {
     append_built_in(runtime, options, accelerator);
   } else {
