@@ -187,9 +187,10 @@ def compile_for_npu(
     json_output: Json = False,
 ) -> None:
     """Compile the frozen graph for Qualcomm NPUs ahead of time, into the bundle."""
-    from export.compile_npu import compile_bundle
+    from export.compile_npu import compile_bundle, stdout_kept_clean
 
-    report = compile_bundle(bundle, socs=soc, out=out, batch=batch)
+    with stdout_kept_clean():
+        report = compile_bundle(bundle, socs=soc, out=out, batch=batch)
     if json_output:
         values = {"bundle": str(report.path), "digest": report.digest}
         _print_json({**values, "size_bytes": dict(report.size_bytes)})

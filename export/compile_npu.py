@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +21,7 @@ from export.bundle_writer import write_bundle
 from export.errors import GateError
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edge_sdk import Bundle
     from edge_sdk.manifest import BundleDraft, Json
@@ -97,6 +99,20 @@ def compile_bundle(
     )
     sizes = {name: len(data) for name, data in compiled.items()}
     return CompileReport(path=target, digest=digest, size_bytes=sizes)
+
+
+@contextmanager
+def stdout_kept_clean() -> Iterator[None]:
+    """Send what Qualcomm's libraries print to standard output to standard error, process-wide."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _probe(bundle: Bundle, batch: int) -> np.ndarray:
