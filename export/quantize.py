@@ -52,7 +52,7 @@ def quantize_embed(
             `x86-vnni` unsigned activations and full 8-bit weights;
             `npu` 8-bit weights, 16-bit activations and 8-bit features, which Qualcomm's HTP takes
             whole. It rounds each layer in its own way: with 8-bit activations four layers came out
-            up to 6 quanta from the exact result, with 16 bits never more than 1.
+            up to 5 quanta from the exact result, with 16 bits never more than 1.
 
     Raises:
         InvalidOptionError: There is no such target, or nothing to calibrate on.
