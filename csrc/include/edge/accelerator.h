@@ -17,7 +17,7 @@ struct Accelerator {
   std::int64_t batch = 0;           ///< fix n to this, 1 to 4096; 0: leave the graph as it is
   bool share_with_cpu = false;      ///< whether the CPU may run the nodes that it does not take
   std::string file = "embed.onnx";  ///< the graph's name, for messages
-  std::string compile_to;  ///< path of a file to write the graph to as compiled; empty: none
+  std::string compile_to = {};  ///< path of a file to write the graph to as compiled; empty: none
 };
 
 /// Nodes of one kind that one provider runs.
