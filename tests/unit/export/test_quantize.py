@@ -64,6 +64,7 @@ def test_seven_bit_weights_cannot_saturate(graph: bytes) -> None:
 
 def test_the_npu_gets_wide_activations_and_narrow_features(graph: bytes) -> None:
     model = onnx.load_from_string(quantize_embed(graph, images(20), target="npu"))
+    assert {node.domain for node in model.graph.node} == {""}
     dtypes = {i.name: i.data_type for i in model.graph.initializer}
     makers = {output: node for node in model.graph.node for output in node.output}
     assert dtypes[makers["features"].input[2]] == onnx.TensorProto.UINT8
