@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cpp test-python lint clean
+.PHONY: help demo test test-cpp test-python lint bench clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -18,6 +18,7 @@ help:
 	@echo 'make demo   meta-train, export, personalize, federate; writes report.html'
 	@echo 'make test   all tests, C++ and Python'
 	@echo 'make lint   formatting, lint, types and import rules'
+	@echo 'make bench  speed beside other training runtimes; writes benchmarks/results'
 	@echo 'make clean  remove what these commands made'
 
 # --- environment -------------------------------------------------------------------------------
@@ -79,6 +80,15 @@ lint: $(VENV)/.core
 	report=$$($(BIN)/lint-imports 2>&1) || { echo "$$report"; status=1; }; \
 	if [ $$status = 0 ]; then echo 'lint: all clean'; else echo 'lint: FAILED, see above'; fi; \
 	exit $$status
+
+BENCH_VENVS := build/bench-venvs
+
+$(BENCH_VENVS)/.made: benchmarks/device/make_venvs.sh $(VENV)/.core
+	@PYTHON=$(abspath $(BIN))/python sh $< $(BENCH_VENVS) || echo 'Some peers could not be installed; they are reported as missing.' >&2
+	@mkdir -p $(BENCH_VENVS) && touch $@
+
+bench: $(BENCH_VENVS)/.made
+	@$(BIN)/python benchmarks/device/run.py --venvs $(BENCH_VENVS)
 
 clean:
 	rm -rf $(VENV) build runs report.html .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -4,6 +4,7 @@ from edge_sdk._core import State
 from edge_sdk.bundle import Bundle, open_bundle
 from edge_sdk.engine import Adaptation, Engine, Prediction
 from edge_sdk.errors import (
+    AuditError,
     BadBundleError,
     BadStateError,
     BadUpdateError,
@@ -12,15 +13,18 @@ from edge_sdk.errors import (
     DtypeMismatchError,
     EdgeError,
     EmptySupportError,
+    ExpiredBundleError,
     InvalidOptionError,
     LabelRangeError,
     MissingExtraError,
     NonFiniteError,
     NothingTaughtError,
+    OlderBundleError,
     ProviderError,
     RuntimeFailedError,
     RuntimeLibraryError,
     ShapeMismatchError,
+    SignatureError,
     StoreError,
     UnknownLabelError,
 )
@@ -30,11 +34,13 @@ from edge_sdk.personalizer import AdaptReport, Personalizer
 from edge_sdk.provider_options import BuiltInProvider, QnnProvider
 from edge_sdk.providers import Placement
 from edge_sdk.store import Example
+from edge_sdk.trust import TrustedKey, TrustPolicy
 from edge_sdk.update import ModelUpdate
 
 __all__ = [
     "AdaptReport",
     "Adaptation",
+    "AuditError",
     "BadBundleError",
     "BadStateError",
     "BadUpdateError",
@@ -47,6 +53,7 @@ __all__ = [
     "EmptySupportError",
     "Engine",
     "Example",
+    "ExpiredBundleError",
     "InvalidOptionError",
     "LabelRangeError",
     "Manifest",
@@ -54,6 +61,7 @@ __all__ = [
     "ModelUpdate",
     "NonFiniteError",
     "NothingTaughtError",
+    "OlderBundleError",
     "PersonalPrediction",
     "Personalizer",
     "Placement",
@@ -63,9 +71,12 @@ __all__ = [
     "RuntimeFailedError",
     "RuntimeLibraryError",
     "ShapeMismatchError",
+    "SignatureError",
     "State",
     "StoreError",
     "TensorSpec",
+    "TrustPolicy",
+    "TrustedKey",
     "UnknownLabelError",
     "open_bundle",
 ]

@@ -1,4 +1,4 @@
-"""The only dtype, shape and finiteness checks: what passes here is safe to hand to `_core`."""
+"""Dtype, shape and finiteness checks of arrays that the package itself works on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from edge_sdk.errors import (
     DtypeMismatchError,
-    InvalidOptionError,
     LabelRangeError,
     NonFiniteError,
     ShapeMismatchError,
@@ -41,11 +40,14 @@ def as_rows(x: object, *, shape: tuple[int, ...], name: str) -> Float32Array:
     return np.ascontiguousarray(array)
 
 
+def as_batch(x: object, *, shape: tuple[int, ...]) -> object:
+    """One example `[*shape]` as a batch of one; anything else as it is, not yet checked."""
+    return x[np.newaxis] if isinstance(x, np.ndarray) and x.shape == shape else x
+
+
 def as_examples(x: object, *, shape: tuple[int, ...], name: str) -> Float32Array:
     """Check as `as_rows`, but take one example `[*shape]` as a batch of one, and refuse n = 0."""
-    if isinstance(x, np.ndarray) and x.shape == shape:
-        x = x[np.newaxis]
-    rows = as_rows(x, shape=shape, name=name)
+    rows = as_rows(as_batch(x, shape=shape), shape=shape, name=name)
     if len(rows) == 0:
         msg = f"{name} must hold at least one example, got shape {list(rows.shape)}"
         raise ShapeMismatchError(msg)
@@ -65,25 +67,6 @@ def as_slots(labels: object, *, num_rows: int, ways: int, name: str) -> Int64Arr
     if outside.any():
         msg = f"{name}[{int(np.argmax(outside))}] is outside 0..{ways - 1}"
         raise LabelRangeError(msg)
-    return np.ascontiguousarray(array)
-
-
-def as_weights(weights: object, *, num_rows: int, name: str) -> Float32Array:
-    """Check float32 `[num_rows]` weights, each finite and >= 0.
-
-    Raises:
-        DtypeMismatchError: Not a float32 NumPy array.
-        ShapeMismatchError: Another shape.
-        NonFiniteError: NaN or infinity.
-        InvalidOptionError: A weight is negative.
-    """
-    array = _as_vector(weights, np.float32, num_rows, name)
-    if not np.isfinite(array).all():
-        msg = f"{name}[{int(np.argmin(np.isfinite(array)))}] is NaN or infinity"
-        raise NonFiniteError(msg)
-    if (array < 0).any():
-        msg = f"{name}[{int(np.argmax(array < 0))}] is negative; weights must be >= 0"
-        raise InvalidOptionError(msg)
     return np.ascontiguousarray(array)
 
 

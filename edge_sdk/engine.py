@@ -1,4 +1,8 @@
-"""A bundle's graphs, loaded: the C++ engine behind the array gate."""
+"""A bundle's graphs, loaded: the C++ engine.
+
+The core takes any object and is its own array gate: it checks dtype, shape, finiteness and range,
+once, and refuses with the same typed errors as `edge_sdk.arrays`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from edge_sdk import _core
 from edge_sdk._core import State
-from edge_sdk.arrays import Float32Array, as_examples, as_rows, as_slots, as_weights
+from edge_sdk.arrays import Float32Array, as_batch
 from edge_sdk.bundle import Bundle, open_bundle
-from edge_sdk.errors import BadStateError, EmptySupportError, InvalidOptionError
+from edge_sdk.errors import BadStateError, InvalidOptionError
 from edge_sdk.options import MAX_STEPS, EngineOptions, check_count
 from edge_sdk.provider_options import CPU, check_providers
 from edge_sdk.providers import Placement, place
@@ -20,6 +24,7 @@ from edge_sdk.runtime import find_runtime_library
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_sdk.manifest import SoftmaxSgd
     from edge_sdk.provider_options import Provider
 
 
@@ -75,6 +80,7 @@ class Engine:
     ) -> None:
         options = EngineOptions(providers=providers, threads=threads)
         self._bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self._closed_form = self._bundle.manifest.adaptation == "closed_form"
         chosen = check_providers(options.providers)
         self._core, self._placement = place(chosen, self._bundle, partial(self._load, options))
 
@@ -96,6 +102,7 @@ class Engine:
             library=os.fspath(find_runtime_library()),
             providers=[CPU],
             threads=options.threads,
+            kernel=_kernel_arguments(manifest.kernel),
             accelerator=accelerator,
         )
 
@@ -127,7 +134,7 @@ class Engine:
             DtypeMismatchError, ShapeMismatchError, NonFiniteError: `x` is not such an array.
             RuntimeFailedError: ONNX Runtime failed.
         """
-        return self._core.embed(as_examples(x, shape=self._bundle.manifest.input.shape, name="x"))
+        return self._core.embed(as_batch(x, shape=self._bundle.manifest.input.shape))
 
     def adapt(
         self,
@@ -156,20 +163,11 @@ class Engine:
 
         States are immutable: on any error there simply is no new one.
         """
-        manifest = self._bundle.manifest
-        rows = as_rows(features, shape=manifest.features.shape, name="features")
-        slots = as_slots(labels, num_rows=len(rows), ways=manifest.ways, name="labels")
-        if weights is not None:
-            weights = as_weights(weights, num_rows=len(rows), name="weights")
-        if len(rows) == 0 or (weights is not None and not weights.any()):
-            msg = "features must hold at least one example of weight > 0"
-            raise EmptySupportError(msg)
         if steps is not None:
             self._check_steps(steps)
         if start is not None:
             _check_state(start)
-        state, losses = self._core.adapt(rows, slots, weights, steps, start)
-        return Adaptation(state, losses)
+        return Adaptation(*self._core.adapt(features, labels, weights, steps, start))
 
     def predict(self, features: object, state: State) -> Prediction:
         """Logits, float32 `[n, ways]`, of features float32 `[n, *features.shape]`, n >= 1.
@@ -178,15 +176,21 @@ class Engine:
             DtypeMismatchError, ShapeMismatchError, NonFiniteError: `features` is not such an array.
             BadStateError: `state` does not belong to this bundle.
         """
-        rows = as_examples(features, shape=self._bundle.manifest.features.shape, name="features")
+        rows = as_batch(features, shape=self._bundle.manifest.features.shape)
         _check_state(state)
         return Prediction(self._core.predict(rows, state))
 
     def _check_steps(self, steps: int) -> None:
         check_count(steps, name="steps", largest=MAX_STEPS)
-        if self._bundle.manifest.adaptation == "closed_form" and steps != 1:
+        if self._closed_form and steps != 1:
             msg = f"steps must be 1 for a closed form, got {steps}"
             raise InvalidOptionError(msg)
+
+
+def _kernel_arguments(kernel: SoftmaxSgd | None) -> tuple[str, str, float, float, bool] | None:
+    if kernel is None:
+        return None
+    return kernel.weight, kernel.bias, kernel.rate, kernel.momentum, kernel.rate_per_slot
 
 
 def _check_state(state: object) -> None:

@@ -79,6 +79,24 @@ class BadBundleError(EdgeError, ValueError):
     code = "bad_bundle"
 
 
+class SignatureError(BadBundleError):
+    """A bundle is not signed, or not by a key that is trusted now, or was changed afterwards."""
+
+    code = "bad_signature"
+
+
+class ExpiredBundleError(BadBundleError):
+    """A bundle's expiry date has passed."""
+
+    code = "expired_bundle"
+
+
+class OlderBundleError(BadBundleError):
+    """A newer bundle of this name was accepted before on this device."""
+
+    code = "older_bundle"
+
+
 class BadStateError(EdgeError, ValueError):
     """A state's bytes are damaged, or it belongs to another bundle."""
 
@@ -95,6 +113,12 @@ class StoreError(EdgeError, OSError):
     """The personal store cannot be read or written."""
 
     code = "store"
+
+
+class AuditError(EdgeError, OSError):
+    """The audit log cannot be read or written, or its end is torn or bad."""
+
+    code = "audit"
 
 
 class RuntimeLibraryError(EdgeError, OSError):

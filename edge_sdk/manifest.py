@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
 FORMAT = 1
@@ -14,6 +15,8 @@ DTYPE: Literal["float32"] = "float32"
 
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
+SIGNATURE_NAME = "manifest.sig"
+"""Optional; with the other two, not listed in the manifest."""
 EMBED_NAME = "embed.onnx"
 MODEL_CARD_NAME = "MODEL_CARD.md"
 GRAPH_NAMES = ("init.onnx", "adapt.onnx", "predict.onnx")
@@ -40,6 +43,7 @@ def is_compiled_embed(name: str) -> bool:
 
 Role: TypeAlias = Literal["shared", "slot", "personal"]
 Adaptation: TypeAlias = Literal["gradient", "closed_form"]
+VELOCITY_SUFFIX = ".velocity"
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
@@ -78,6 +82,33 @@ class FileEntry:
     size: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoftmaxSgd:
+    """A native kernel that computes what `adapt.onnx` does: gradient descent on a softmax head.
+
+    Attributes:
+        weight: State tensor `[ways, dim]`.
+        bias: State tensor `[ways]`.
+        rate: Step size, > 0.
+        rate_per_slot: Whether the step size is `rate` times the number of slots in use.
+        momentum: In [0, 1). Above 0 the state also holds `<weight>.velocity` and `<bias>.velocity`.
+    """
+
+    weight: str
+    bias: str
+    rate: float
+    rate_per_slot: bool = False
+    momentum: float = 0.0
+    kind: Literal["softmax_sgd"] = "softmax_sgd"
+
+    def tensor_shapes(self, ways: int, dim: int) -> dict[str, tuple[int, ...]]:
+        """The state tensors that it works on, all but `counts`."""
+        shapes: dict[str, tuple[int, ...]] = {self.weight: (ways, dim), self.bias: (ways,)}
+        if self.momentum > 0:
+            shapes |= {f"{name}{VELOCITY_SUFFIX}": shape for name, shape in shapes.items()}
+        return shapes
+
+
 @dataclass(frozen=True, kw_only=True)
 class BundleDraft:
     """Everything a manifest says except its files: what a writer decides.
@@ -97,6 +128,8 @@ class BundleDraft:
         quantization: Names to encodings, as `{"embed": "int8"}`.
         quality: Names to finite figures.
         provenance: Names to JSON values: code version, seed, digests of data.
+        expires: The last day (UTC) on which a device that checks signatures opens it; None: always.
+        kernel: What an engine may run in place of `adapt.onnx`; often nothing.
     """
 
     name: str
@@ -113,6 +146,8 @@ class BundleDraft:
     quantization: Mapping[str, str] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Json] = field(default_factory=dict)
+    expires: dt.date | None = None
+    kernel: SoftmaxSgd | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

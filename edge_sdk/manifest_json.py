@@ -22,6 +22,7 @@ from edge_sdk.manifest import (
     InputSpec,
     Manifest,
     Role,
+    SoftmaxSgd,
     TensorSpec,
     is_compiled_embed,
 )
@@ -31,6 +32,7 @@ from edge_sdk.strict_json import Place, decode
 MAX_WAYS = 1 << 16
 MAX_ELEMENTS = MAX_FILE_BYTES // 4
 MAX_TENSORS = 4096
+MAX_RATE = 1e6
 MAX_VERSION = (1 << 31) - 1
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -40,9 +42,14 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`, the same for equal manifests."""
-    text = json.dumps(
-        asdict(manifest), indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False
-    )
+    values = asdict(manifest)
+    if manifest.expires is None:
+        del values["expires"]
+    else:
+        values["expires"] = manifest.expires.isoformat()
+    if manifest.kernel is None:
+        del values["kernel"]
+    text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return (text + "\n").encode("ascii")
 
 
@@ -75,7 +82,8 @@ def parse_manifest(data: bytes) -> Manifest:
             "quality": lambda p: p.mapping(Place.number),
             "provenance": lambda p: p.mapping(lambda q: q.value),
             "files": lambda p: p.mapping(_file),
-        }
+        },
+        optional={"expires": Place.date, "kernel": _kernel},
     )
     manifest = Manifest(**values)
     _check_relations(manifest, top)
@@ -92,6 +100,8 @@ def _check_relations(manifest: Manifest, top: Place) -> None:
         top.look("labels").refuse(f"must be at most ways = {manifest.ways}")
     _check_state(manifest, top.look("state"))
     _check_files(manifest, top.look("files"))
+    if manifest.kernel is not None:
+        _check_kernel(manifest, manifest.kernel, top.look("kernel"))
     if EMBED_NAME not in manifest.files and manifest.features.shape != manifest.input.shape:
         top.look("features").refuse(f"must have the input's shape where there is no {EMBED_NAME}")
 
@@ -108,6 +118,22 @@ def _check_state(manifest: Manifest, place: Place) -> None:
         place.refuse(f"must hold a personal tensor counts of shape [{manifest.ways}]")
     if sum(math.prod(spec.shape) for spec in manifest.state) > MAX_ELEMENTS:
         place.refuse(f"must hold at most {MAX_ELEMENTS} numbers")
+
+
+def _check_kernel(manifest: Manifest, kernel: SoftmaxSgd, place: Place) -> None:
+    """Check that the kernel covers the whole state, so that nothing is left for a graph to do."""
+    if manifest.adaptation != "gradient":
+        place.refuse("needs a gradient bundle")
+    if len(manifest.features.shape) != 1:
+        place.refuse("needs features of one axis")
+    wanted = kernel.tensor_shapes(manifest.ways, manifest.features.shape[0])
+    wanted["counts"] = (manifest.ways,)
+    if wanted != {spec.name: spec.shape for spec in manifest.state}:
+        place.refuse(f"needs a state of exactly {', '.join(map(_shape_text, wanted.items()))}")
+
+
+def _shape_text(item: tuple[str, tuple[int, ...]]) -> str:
+    return f"{item[0]} {list(item[1])}"
 
 
 def _check_files(manifest: Manifest, place: Place) -> None:
@@ -143,6 +169,26 @@ def _tensor(place: Place) -> TensorSpec:
         }
     )
     return TensorSpec(**values)
+
+
+def _kernel(place: Place) -> SoftmaxSgd:
+    values = place.record(
+        {
+            "kind": lambda p: p.choice(("softmax_sgd",)),
+            "weight": lambda p: p.match(_TENSOR_NAME),
+            "bias": lambda p: p.match(_TENSOR_NAME),
+            "rate": lambda p: p.number(),
+            "rate_per_slot": Place.boolean,
+            "momentum": lambda p: p.number(),
+        }
+    )
+    if not 0 < values["rate"] <= MAX_RATE:
+        place.look("rate").refuse(f"must be > 0 and at most {MAX_RATE:g}")
+    if not 0 <= values["momentum"] < 1:
+        place.look("momentum").refuse("must be in [0, 1)")
+    if values["weight"] == values["bias"] or "counts" in {values["weight"], values["bias"]}:
+        place.refuse("must name two tensors, and not counts")
+    return SoftmaxSgd(**values)
 
 
 def _file(place: Place) -> FileEntry:

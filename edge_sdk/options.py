@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_LABEL_CHARS = 256
 MAX_STEPS = 10_000
-MAX_THREADS = 1024
+MAX_THREADS = 256  # Engine::kMaxThreads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +41,7 @@ class EngineOptions:
 def check_count(value: object, *, name: str, largest: int) -> int:
     """Return an int in `1..largest`, or raise `InvalidOptionError`; bool is not an int here."""
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
-        msg = f"{name} must be an int in 1..{largest}, got {value!r}"
+        msg = f"{name} must be an int in 1..{largest}, got {_shown(value)}"
         raise InvalidOptionError(msg)
     return value
 
@@ -68,6 +68,11 @@ def check_clipping_norm(clipping_norm: object) -> float:
         or not math.isfinite(clipping_norm)
         or clipping_norm <= 0
     ):
-        msg = f"clipping_norm must be a finite number > 0, got {clipping_norm!r}"
+        msg = f"clipping_norm must be a finite number > 0, got {_shown(clipping_norm)}"
         raise InvalidOptionError(msg)
     return float(clipping_norm)
+
+
+def _shown(value: object) -> str:
+    """A number as it is; of anything else the type only, it may be user data in a wrong place."""
+    return repr(value) if isinstance(value, int | float) else type(value).__name__

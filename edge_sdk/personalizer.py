@@ -224,6 +224,8 @@ class Personalizer:
         Raises:
             NothingTaughtError: No label is in use yet.
             DtypeMismatchError, ShapeMismatchError, NonFiniteError: `x` is not such an array.
+            StoreError, BadStateError: The store is closed, or what another process changed in it
+                cannot be used with this bundle.
         """
         self._refresh()
         current = self._current
@@ -243,6 +245,7 @@ class Personalizer:
 
         Raises:
             UnknownLabelError: No example of it is kept.
+            DivergedError: A loss or the state without the label was not finite.
             StoreError: Another kept example is damaged, or the files could not be written. Only
                 where the message says that the label is forgotten has anything changed: its bytes
                 are then still in the write-ahead log, until the next change or opening.
@@ -255,16 +258,11 @@ class Personalizer:
                 if self._store.delete_label(name) == 0:
                     msg = "this label was never taught here, or has been forgotten"
                     raise UnknownLabelError(msg)
+                self._scrub_due = True
+                self._kept.examples(adapted=False)  # a damaged one may be this label's
                 current = self._kept.fit_again(keep=True)
             self._current = current
-            self._scrub_due = True
-            self._scrub_due = not self._store.scrub()
-            if self._scrub_due:
-                msg = (
-                    "the label is forgotten, but a reader kept its bytes in the write-ahead log; "
-                    "they leave it at the next change or opening"
-                )
-                raise StoreError(msg)
+            self._scrub_forgotten()
 
     def support(self) -> tuple[Float32Array, Int64Array]:
         """What `adapt` uses: features float32 `[n, *features.shape]` and slots int64 `[n]`.
@@ -299,6 +297,19 @@ class Personalizer:
         adapted = self._engine.adapt(features, slots_of(manifest, examples), start=origin).state
         return make_update(manifest, self._bundle.digest, origin, adapted, clipping_norm)
 
+    def _scrub_forgotten(self) -> None:
+        reason = "a reader keeps"
+        try:
+            self._scrub_due = not self._store.scrub()
+        except StoreError as error:
+            reason = f"{error}; that keeps"
+        if self._scrub_due:
+            msg = (
+                f"the label is forgotten, but {reason} its bytes in the write-ahead log; "
+                "they leave it at the next change or opening"
+            )
+            raise StoreError(msg)
+
     @property
     def _feature_shape(self) -> tuple[int, ...]:
         return self._bundle.manifest.features.shape
@@ -309,8 +320,12 @@ class Personalizer:
         with self._lock:
             if self._scrub_due:
                 self._scrub_due = not self._store.scrub()
-            with self._kept.transaction():
-                yield
+            try:
+                with self._kept.transaction():
+                    yield
+            except BaseException:
+                self._seen = -1  # an interrupt may have come after the commit: look again
+                raise
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,7 @@ class Store:
 
     def __init__(self, home: str | os.PathLike[str], *, busy_timeout_ms: int = 10_000) -> None:
         self._path = Path(home) / FILE_NAME
+        self._busy_timeout_ms = busy_timeout_ms
         with translated():
             self._db: sqlite3.Connection | None = open_database(
                 self._path, busy_timeout_ms=busy_timeout_ms
@@ -147,12 +149,14 @@ class Store:
     def delete_label(self, label: str) -> int:
         """Delete the examples of one label; returns how many there were."""
         cursor = self._open_db().execute("DELETE FROM examples WHERE label = ?", (label,))
+        self._rewrite_examples()
         self._seal()
         return cursor.rowcount
 
     def delete_examples(self, ids: Iterable[int]) -> None:
         """Delete examples by id; what is left counts as complete."""
         self._open_db().executemany("DELETE FROM examples WHERE id = ?", ((i,) for i in ids))
+        self._rewrite_examples()
         self._seal()
 
     def examples(self) -> tuple[Example, ...]:
@@ -227,15 +231,32 @@ class Store:
     def scrub(self) -> bool:
         """Make deleted bytes leave the write-ahead log, and so the files; needs no transaction.
 
-        (In the database file itself `secure_delete` has overwritten them with zeros.)
+        (In the database file itself `_rewrite_examples` and `secure_delete` have erased them.)
 
         Returns:
             False where another process was reading for longer than the busy timeout: to be called
             again. The next opening of the store scrubs in any case.
         """
-        with translated():
-            (busy, _, _) = self._open_db().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
+        deadline = time.monotonic() + self._busy_timeout_ms / 1000
+        while True:
+            with translated():
+                (busy, _, _) = self._open_db().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy or time.monotonic() >= deadline:
+                return not busy
+            time.sleep(0.005)  # sqlite3 itself does not wait for another process that does this
+
+    def _rewrite_examples(self) -> None:
+        """Put all examples on new pages, so that no page keeps a copy of a deleted one.
+
+        `secure_delete` zeroes a deleted row, but not the copies of it that sqlite3 left in the
+        unused part of a page whenever it moved rows between pages. Clearing a table does zero its
+        pages, whole.
+        """
+        db = self._open_db()
+        db.execute("CREATE TEMP TABLE kept AS SELECT * FROM main.examples ORDER BY id")
+        db.execute("DELETE FROM main.examples")
+        db.execute("INSERT INTO main.examples SELECT * FROM temp.kept ORDER BY id")
+        db.execute("DROP TABLE temp.kept")
 
     def _checked(self, through: int | None) -> Iterator[tuple[Example, bytes, bool]]:
         rows = self._open_db().execute(

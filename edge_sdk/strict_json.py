@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from dataclasses import dataclass
@@ -61,11 +62,22 @@ class Place:
             self.refuse(f"lacks the key {_shown(key)}")
         return self._at(f".{key}" if self.path else key, self.value[key])
 
-    def record(self, fields: Mapping[str, Callable[[Place], object]]) -> dict[str, Any]:
-        """An object with exactly these keys, each value checked by its function."""
+    def record(
+        self,
+        fields: Mapping[str, Callable[[Place], object]],
+        *,
+        optional: Mapping[str, Callable[[Place], object]] | None = None,
+    ) -> dict[str, Any]:
+        """An object with exactly these keys, each value checked by its function.
+
+        Keys of `optional` may be absent, and then are in the result neither.
+        """
         values = {key: check(self.look(key)) for key, check in fields.items()}
+        for key, check in (optional or {}).items():
+            if key in self.value:
+                values[key] = check(self.look(key))
         for key in self.value:
-            if key not in fields:
+            if key not in values:
                 self.refuse(f"has the unknown key {_shown(key)}")
         return values
 
@@ -92,6 +104,12 @@ class Place:
             self.refuse(f"must be an integer in {smallest}..{largest}")
         return self.value
 
+    def boolean(self) -> bool:
+        """True or false."""
+        if type(self.value) is not bool:
+            self.refuse("must be true or false")
+        return self.value
+
     def number(self) -> float:
         """A finite int or float, as a float."""
         if type(self.value) not in {int, float} or abs(self.value) > 1e300:
@@ -109,6 +127,17 @@ class Place:
         if not isinstance(self.value, str) or not pattern.fullmatch(self.value):
             self.refuse(f"must be a string that matches {pattern.pattern}")
         return self.value
+
+    def date(self) -> dt.date:
+        """A day of the calendar, `YYYY-MM-DD`."""
+        text = self.text(10, 10)
+        try:
+            day = dt.date.fromisoformat(text)
+        except ValueError:
+            self.refuse("must be a date YYYY-MM-DD")
+        if day.isoformat() != text:  # ISO 8601 has other ways to write one
+            self.refuse("must be a date YYYY-MM-DD")
+        return day
 
     def choice(self, allowed: tuple[str, ...]) -> str:
         """One of a few strings."""

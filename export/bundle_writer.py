@@ -19,6 +19,7 @@ from edge_sdk.manifest import (
     LISTED_NAMES,
     MANIFEST_NAME,
     MODEL_CARD_NAME,
+    SIGNATURE_NAME,
     BundleDraft,
     FileEntry,
     Manifest,
@@ -28,6 +29,8 @@ from edge_sdk.manifest_json import encode_manifest, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from edge_sdk.signing import SigningKey
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -40,6 +43,7 @@ def write_bundle(
     graphs: Mapping[str, bytes],
     model_card: str,
     overwrite: bool = False,
+    key: SigningKey | None = None,
 ) -> str:
     """Write a bundle folder, whole or not at all, after the one reader has accepted it.
 
@@ -49,6 +53,7 @@ def write_bundle(
         graphs: File names (`init.onnx`, ...) to ONNX bytes; without `embed.onnx` nothing is frozen.
         model_card: Text of MODEL_CARD.md.
         overwrite: Replace a bundle that is at `path`, in one step where the system can do that.
+        key: Sign the bundle with it; `edge-sdk sign` can do that later, too.
 
     Returns:
         The bundle's digest.
@@ -63,13 +68,15 @@ def write_bundle(
     target = Path(path)
     files = {**graphs, MODEL_CARD_NAME: model_card.encode("utf-8")}
     raw_manifest = _manifest_bytes(manifest_fields, files)
-    _check_target(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft_folder = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     draft_folder.mkdir()
     try:
         digest = hashlib.sha256(raw_manifest).hexdigest()
         files |= {MANIFEST_NAME: raw_manifest, DIGEST_NAME: f"{digest}\n".encode("ascii")}
+        if key is not None:
+            files[SIGNATURE_NAME] = key.sign(raw_manifest)
         for name, data in files.items():
             _write_durably(draft_folder / name, data)
         _sync_folder(draft_folder)
@@ -99,14 +106,18 @@ def _manifest_bytes(draft: BundleDraft, files: Mapping[str, bytes]) -> bytes:
     return raw_manifest
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse to replace anything unasked, and anything that is not a bundle folder ever."""
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse to replace anything unasked, and anything that is not a bundle folder ever.
+
+    Raises:
+        InvalidOptionError: A bundle may not be written to `target`.
+    """
     if not os.path.lexists(target):
         return
     if not overwrite:
         msg = f"{target.name} already exists; pass overwrite=True to replace it"
         raise InvalidOptionError(msg)
-    known = {*LISTED_NAMES, MANIFEST_NAME, DIGEST_NAME}
+    known = {*LISTED_NAMES, MANIFEST_NAME, DIGEST_NAME, SIGNATURE_NAME}
     if (
         target.is_symlink()
         or not target.is_dir()
@@ -121,7 +132,7 @@ def _publish(draft_folder: Path, target: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(target):
         draft_folder.rename(target)
         return
-    _check_target(target, overwrite=overwrite)  # it may have come while we wrote
+    check_target(target, overwrite=overwrite)  # it may have come while we wrote
     if _exchange(draft_folder, target):
         return
     old = draft_folder.with_suffix(".old")

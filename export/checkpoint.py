@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-_DAMAGE = (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError)
+_DAMAGE = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
 """What `torch.load` raises on files that are not whole."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from edge_sdk import Bundle
     from export.evaluate import EvaluateOptions, Evaluation
     from export.intervals import Mean
     from export.pipeline import ExportReport
@@ -93,6 +94,7 @@ def train(
     import torch
 
     from edge_sdk.errors import InvalidOptionError
+    from export.bundle_writer import check_target
     from export.learners.base import LearnerOptions
     from export.learners.registry import make_learner
     from export.pipeline import ExportOptions, export_bundle
@@ -101,9 +103,16 @@ def train(
     from export.tasks.registry import open_tasks
     from export.train import train as run
 
+    # what can be refused is refused now: training may take an hour
     if out.exists() and not overwrite:
         msg = f"{out} already exists; pass --overwrite to replace it"
         raise InvalidOptionError(msg)
+    check_target(out, overwrite=overwrite)
+    export_options = ExportOptions(
+        name=name or f"{tasks}-{learner}",
+        target=target.value,
+        init_encoding=None if init_encoding is None else init_encoding.value,
+    )
     torch.set_num_threads(threads)
     source = open_tasks(tasks, data=data, seed=seed)
     defaults = recipe(learner, tasks)
@@ -127,11 +136,7 @@ def train(
         built,
         source,
         out,
-        ExportOptions(
-            name=name or f"{tasks}-{learner}",
-            target=target.value,
-            init_encoding=None if init_encoding is None else init_encoding.value,
-        ),
+        export_options,
         provenance={"seed": seed, "outer_steps": trained.steps},
         overwrite=overwrite,
     )
@@ -172,7 +177,7 @@ def evaluate(
     )
     with show_count("episodes", episodes) as advance:
         found = run(engine, source.pool(split.value), options, progress=advance)
-    _show_evaluation(engine.bundle.manifest.name, tasks, options, found, json_output=json_output)
+    _show_evaluation(engine.bundle, tasks, split, options, found, json_output=json_output)
 
 
 @app.command("compile")
@@ -232,13 +237,21 @@ def _show_training(trained: TrainReport, report: ExportReport, *, json_output: b
 
 
 def _show_evaluation(
-    name: str, tasks: str, options: EvaluateOptions, found: Evaluation, *, json_output: bool
+    bundle: Bundle,
+    tasks: str,
+    split: Split,
+    options: EvaluateOptions,
+    found: Evaluation,
+    *,
+    json_output: bool,
 ) -> None:
     if json_output:
         _print_json(
             {
-                "bundle": name,
+                "bundle": bundle.manifest.name,
+                "digest": bundle.digest,
                 "tasks": tasks,
+                "split": split.value,
                 **asdict(options),
                 "accuracy": _mean(found.accuracy),
                 "embed_ms": found.embed_ms,
@@ -248,11 +261,11 @@ def _show_evaluation(
         )
         return
     _print_table(
-        f"{name} on {tasks}",
+        f"{bundle.manifest.name} on {tasks}, {split.value}",
         [
             ("episodes", f"{options.episodes}, {options.ways}-way {options.shots}-shot"),
             ("accuracy", _percent(found.accuracy)),
-            ("embed an image", f"{found.embed_ms:.3f} ms"),
+            ("embed, an image of a batch", f"{found.embed_ms:.3f} ms"),
             ("adapt", f"{found.adapt_ms:.3f} ms"),
             ("predict all queries", f"{found.predict_ms:.3f} ms"),
         ],

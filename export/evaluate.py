@@ -56,7 +56,7 @@ class Evaluation:
     Attributes:
         accuracies: float64 `[episodes]`, query accuracy of each, 0..1.
         accuracy: Their mean and 95 % interval.
-        embed_ms: Median wall time of embedding one image.
+        embed_ms: Median wall time of embedding an episode's images, divided by their number.
         adapt_ms: Median wall time of one adaptation on embedded examples.
         predict_ms: Median wall time of predicting one episode's queries from features.
     """

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from export.errors import GateError
+from export.learners.base import UNUSED_LOGIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,8 @@ CHANGE_FLOOR = 1e-3
 """Part of a tensor's norm that is added to the norm of its change before dividing by it: a change
 that is far smaller than the tensor cannot be more exact than the tensor's own float32 rounding."""
 
+_TINY = float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateOptions:
@@ -34,6 +37,10 @@ class GateOptions:
         several_limit: The same after all steps: each step also carries on the error of those
             before.
         logit_limit: Largest relative error of the logits after adapting.
+        embed_limit: Largest relative error of a feature vector before quantization; the sums of
+            four convolutions carry some 1e-6.
+        kernel_limit: Largest difference between a native kernel and `adapt.onnx`, in any number
+            of the state and in the losses, over the larger of 1 and the tensor's largest number.
         seeds: Seeds of the noise.
         ways: Classes in a support set.
         shots: Examples of each.
@@ -42,6 +49,8 @@ class GateOptions:
     update_limit: float = 1e-4
     several_limit: float = 1e-3
     logit_limit: float = 1e-3
+    embed_limit: float = 1e-4
+    kernel_limit: float = 1e-6
     seeds: tuple[int, ...] = (0, 1, 2)
     ways: int = 5
     shots: int = 3
@@ -49,11 +58,15 @@ class GateOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParityReport:
-    """Largest relative errors that were seen, over all inputs and tensors."""
+    """Largest relative errors that were seen, over all inputs and tensors.
+
+    `kernel_error` compares a native kernel with `adapt.onnx`; 0 where there is none.
+    """
 
     update_error: float
     several_error: float
     logit_error: float
+    kernel_error: float = 0.0
 
 
 def check_parity(
@@ -107,6 +120,76 @@ def check_parity(
     )
 
 
+def check_embed(learner: Learner, engine: Engine, options: GateOptions | None = None) -> float:
+    """Compare the device's features with float64 PyTorch, before they are quantized.
+
+    Args:
+        learner: As it was exported; left as it was.
+        engine: The bundle without quantization, loaded.
+        options: Limits and inputs.
+
+    Returns:
+        The largest relative error over all inputs.
+
+    Raises:
+        GateError: It is over its limit, or not a number.
+    """
+    o = GateOptions() if options is None else options
+    reference = copy.deepcopy(learner).to("cpu", torch.float64).eval().requires_grad_(False)
+    worst = 0.0
+    for seed in o.seeds:
+        for name, x in gate_inputs(learner.options.input_shape, o, np.random.default_rng(seed)):
+            want = reference.embed(torch.from_numpy(x).double()).numpy().reshape(len(x), -1)
+            gap = engine.embed(x).reshape(len(x), -1) - want
+            scale = np.linalg.norm(want, axis=1).max()  # a blank image may have tiny features
+            error = float(np.linalg.norm(gap, axis=1).max() / max(scale, _TINY))
+            _require(error, o.embed_limit, f"embed.onnx: features of {name} input, seed {seed}")
+            worst = max(worst, error)
+    return worst
+
+
+def check_kernel(
+    kernel_engine: Engine, graph_engine: Engine, options: GateOptions | None = None
+) -> float:
+    """Compare a bundle's native kernel with its `adapt.onnx`; gives the largest difference.
+
+    From the starting state and onwards from an adapted one, with whole, fractional and zero
+    weights, and with slots that are not in use.
+
+    Args:
+        kernel_engine: Runs the kernel.
+        graph_engine: The same bundle without it.
+        options: Limits and inputs.
+
+    Raises:
+        GateError: The difference is over its limit, or not a number.
+    """
+    o = GateOptions() if options is None else options
+    manifest = graph_engine.bundle.manifest
+    worst = 0.0
+    for seed in o.seeds:
+        rng = np.random.default_rng(seed)
+        for name, x in gate_inputs(manifest.input.shape, o, rng):
+            features = graph_engine.embed(x)
+            ways = min(o.ways, manifest.ways)
+            labels = np.arange(len(x), dtype=np.int64) % ways
+            weights = rng.uniform(0.25, 2, len(x)).astype(np.float32)
+            weights[-1] = 0.0
+            start = graph_engine.adapt(features[: ways - 1], labels[: ways - 1]).state
+            for case, args in (
+                ("", (features, labels)),
+                (", weighted, from an adapted state", (features, labels, weights, None, start)),
+            ):
+                want, got = graph_engine.adapt(*args), kernel_engine.adapt(*args)
+                pairs = {k: (want.state[k], got.state[k]) for k in want.state.names}
+                for tensor, (a, b) in {**pairs, "the loss": (want.losses, got.losses)}.items():
+                    error = float(np.abs(a - b).max() / max(1.0, float(np.abs(a).max())))
+                    where = f"the kernel: {tensor} on {name} input, seed {seed}{case}"
+                    _require(error, o.kernel_limit, where)
+                    worst = max(worst, error)
+    return worst
+
+
 def gate_inputs(
     input_shape: tuple[int, ...], options: GateOptions, rng: np.random.Generator
 ) -> list[tuple[str, NDArray[np.float32]]]:
@@ -139,7 +222,9 @@ def relative_error(
 
 
 def _logit_error(want: NDArray[np.float64], got: NDArray[np.float32]) -> float:
-    used = want > want.max() / 2 - 1e8  # leaves out the -1e9 of slots that are not in use
+    used = want > UNUSED_LOGIT / 2
+    if (got[~used] != UNUSED_LOGIT).any():  # slots that are not in use must stay masked
+        return float("inf")
     centred = want - np.where(used, want, 0).sum(1, keepdims=True) / used.sum(1, keepdims=True)
     scale = max(1.0, float(np.abs(centred[used]).max()))
     return float(np.abs(got.astype(np.float64) - want)[used].max() / scale)

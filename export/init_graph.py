@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 InitEncoding = Literal["float32", "float16", "int8"]
-MIN_INT8_SIZE = 64
-"""Tensors with fewer numbers than this stay in float32: their scales would outweigh them."""
+MIN_REDUCED_SIZE = 64
 
 
 def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding) -> bytes:
@@ -27,7 +26,8 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
     Args:
         state: float32 tensors by name.
         encoding: `float32` as they are; `float16` cast; `int8` symmetric, with one scale a row
-            (the first axis), for tensors of at least two axes and `MIN_INT8_SIZE` numbers.
+            (the first axis). Tensors of one axis, or of fewer than `MIN_REDUCED_SIZE` numbers, stay
+            in float32: they weigh little, and a small count must not round to 0.
 
     Raises:
         NonFiniteError: A tensor holds NaN or infinity, or would in 16 bits.
@@ -43,12 +43,13 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
         out = f"state.{name}"
         outputs.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, list(tensor.shape)))
         constant = f"const.{name}"
+        reduced = tensor.ndim > 1 and tensor.size >= MIN_REDUCED_SIZE
         if not np.isfinite(tensor).all():
             msg = f"state tensor {name} is not finite"
             raise NonFiniteError(msg)
         if _is_constant(tensor):  # nothing to ship but the number; most starting states are zeros
             nodes += _constant(tensor, out)
-        elif encoding == "int8" and tensor.ndim >= 2 and tensor.size >= MIN_INT8_SIZE:
+        elif encoding == "int8" and reduced:
             quantized, scale = quantize_rows(tensor)
             constants += [
                 numpy_helper.from_array(quantized, constant),
@@ -57,7 +58,7 @@ def init_graph(state: Mapping[str, NDArray[np.float32]], encoding: InitEncoding)
             nodes.append(
                 helper.make_node("DequantizeLinear", [constant, f"scale.{name}"], [out], axis=0)
             )
-        elif encoding == "float16":
+        elif encoding == "float16" and reduced:
             with np.errstate(over="ignore"):
                 half = tensor.astype(np.float16)
             if not np.isfinite(half).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -12,12 +13,12 @@ import numpy as np
 import torch
 
 from edge_sdk import Engine, open_bundle
-from edge_sdk.errors import NonFiniteError
+from edge_sdk.errors import InvalidOptionError, NonFiniteError
 from edge_sdk.manifest import BundleDraft, FeaturesSpec, InputSpec, Json, TensorSpec
 from export.bundle_writer import write_bundle
 from export.errors import GateError
 from export.evaluate import EvaluateOptions, Evaluation, evaluate
-from export.gates import GateOptions, ParityReport, check_parity
+from export.gates import GateOptions, ParityReport, check_embed, check_kernel, check_parity
 from export.init_graph import InitEncoding, init_graph
 from export.intervals import Mean, mean_interval
 from export.model_card import model_card
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from export.tasks.base import TaskSource
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # docs/BUNDLE_FORMAT.md
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOptions:
     """How a learner becomes a bundle.
@@ -44,7 +48,8 @@ class ExportOptions:
             then the whole network), else 32.
         calibration_images: Training images that set the activation ranges.
         gate: Limits of the parity gate.
-        accuracy: Episodes of the validation split on which quantization is judged.
+        accuracy: Episodes of the validation split on which quantization is judged; of fewer ways
+            where the bundle has fewer slots.
         max_drop: Largest mean loss of query accuracy (0..1) that quantization may cost on them.
         seed: Of the calibration draw.
     """
@@ -60,6 +65,11 @@ class ExportOptions:
     )
     max_drop: float = 0.005
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            msg = "name must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first one no sign"
+            raise InvalidOptionError(msg)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +124,7 @@ def export_bundle(
     """
     o = options
     _check_finite(learner)
+    accuracy = replace(o.accuracy, ways=min(o.accuracy.ways, learner.options.ways))
     state = {k: v.detach().numpy() for k, v in learner.init(learner.options.ways).items()}
     graphs = export_graphs(learner)
     draft = _draft(learner, source, o, provenance or {})
@@ -129,22 +140,29 @@ def export_bundle(
     with tempfile.TemporaryDirectory() as folder:
         exact_engine = _candidate(Path(folder) / "exact", draft, exact)
         engine = _candidate(Path(folder) / "shipped", draft, shipped)
+        embed_error = check_embed(learner, exact_engine, o.gate)
         parity = check_parity(learner, engine, o.gate)
+        if draft.kernel is not None:
+            graph_draft = replace(draft, kernel=None)
+            graph_engine = _candidate(Path(folder) / "graph", graph_draft, shipped)
+            parity = replace(parity, kernel_error=check_kernel(engine, graph_engine, o.gate))
         pool = source.pool(VALIDATION)
-        fp32 = evaluate(exact_engine, pool, o.accuracy)
-        quantized = evaluate(engine, pool, o.accuracy)
+        fp32 = evaluate(exact_engine, pool, accuracy)
+        quantized = evaluate(engine, pool, accuracy)
     drop = _check_drop(fp32, quantized, o.max_drop)
     draft = replace(
         draft,
         quality={
             "validation_accuracy": quantized.accuracy.mean,
             "validation_accuracy_fp32": fp32.accuracy.mean,
-            "validation_episodes": float(o.accuracy.episodes),
-            "validation_shots": float(o.accuracy.shots),
-            "validation_ways": float(o.accuracy.ways),
+            "validation_episodes": float(accuracy.episodes),
+            "validation_shots": float(accuracy.shots),
+            "validation_ways": float(accuracy.ways),
+            "parity_embed_error": embed_error,
             "parity_update_error": parity.update_error,
             "parity_several_steps_error": parity.several_error,
             "parity_logit_error": parity.logit_error,
+            **({} if draft.kernel is None else {"parity_kernel_error": parity.kernel_error}),
         },
     )
     digest = write_bundle(
@@ -200,6 +218,7 @@ def _draft(
             "tasks": {source.name: source.digest()},
             **provenance,
         },
+        kernel=learner.kernel(),
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from export.learners.base import Learner
 
-EXAMPLE_BATCH = 7  # a size that no other axis has
+EXAMPLE_BATCH = 7  # traced as a symbol, whatever other axes have the same size
 
 
 def export_graphs(

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
+from edge_sdk.store import FILE_NAME as STORE_NAME
 from federated.round_core import RoundOptions
 
 if TYPE_CHECKING:
@@ -92,11 +93,12 @@ def simulate_command(
     )
     people = PopulationOptions(writers=writers, held_out=held_out, images=images, seed=seed)
     opened = open_bundle(bundle)
+    start_path = out.with_name(f"{out.name}-start")
     _refuse_existing(out)
+    if not opened.manifest.labels:
+        _refuse_existing(start_path)
     population = open_population(tasks, people, max_classes=opened.manifest.ways, data=data)
-    start = labelled(
-        opened, population.labels, out.with_name(f"{out.name}-start"), prior_count=prior_count
-    )
+    start = labelled(opened, population.labels, start_path, prior_count=prior_count)
     report = run_study(start, population, options, out)
     if json_output:
         typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
@@ -117,6 +119,7 @@ def label_command(
     """Fix what a bundle's slots mean, so that rounds can average what users teach."""
     from federated.next_bundle import name_labels
 
+    _refuse_existing(out)
     digest = name_labels(out, open_bundle(bundle), labels, prior_count=prior_count)
     typer.echo(f"{out}: {len(labels)} labels, digest {digest}")
 
@@ -156,7 +159,10 @@ def run_command(
     if not homes.is_dir():
         msg = f"--homes {homes} is not a folder; it holds one Personalizer home for each user"
         raise InvalidOptionError(msg)
-    users = sorted(path for path in homes.iterdir() if path.is_dir())
+    users = sorted(path for path in homes.iterdir() if (path / STORE_NAME).is_file())
+    if not users:
+        msg = f"no folder in --homes {homes} is a Personalizer home: none holds {STORE_NAME}"
+        raise InvalidOptionError(msg)
     signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
     report = run_on_loopback(bundle, users, out, options, deploy)
     if json_output:

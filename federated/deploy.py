@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError
+from edge_sdk.update import shareable_names
 from federated.errors import DeploymentError
 from federated.processes import ProcessSet
 from federated.settings import (
@@ -117,7 +118,8 @@ def run_on_loopback(
         The report that `federated.server_app` writes.
 
     Raises:
-        InvalidOptionError: There is no home, two have one name, or `out` exists.
+        InvalidOptionError: There is no home, two have one name, `out` exists, or the bundle has
+            nothing that may leave a device.
         BadBundleError: The bundle cannot be read.
         DeploymentError: A process could not be started or failed, or the run took too long; its
             message names the folder that keeps the logs.
@@ -126,7 +128,9 @@ def run_on_loopback(
     """
     deploy = deploy or DeployOptions()
     clients = _clients(bundle, homes)
-    open_bundle(bundle)
+    if not shareable_names(open_bundle(bundle).manifest):
+        msg = "rounds on this bundle can share nothing; name its labels first (federated label)"
+        raise InvalidOptionError(msg)
     if out.exists():
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
@@ -262,7 +266,11 @@ def _wait_for_run(
 
 def _ask_flower(processes: ProcessSet, name: str, command: Sequence[str]) -> dict[str, Any]:
     """Run a `flwr` command that answers in JSON; raise `DeploymentError` where it refuses."""
-    answer: dict[str, Any] = json.loads(processes.run(name, command, timeout_s=_COMMAND_S))
+    try:
+        answer: dict[str, Any] = json.loads(processes.run(name, command, timeout_s=_COMMAND_S))
+    except ValueError as error:
+        msg = f"{name} did not answer in JSON; {processes.log_tail(name)}"
+        raise DeploymentError(msg) from error
     if not answer.get("success"):
         reason = str(answer.get("error-message", "no reason given")).strip()
         msg = f"{name} is refused: {reason}; {processes.log_tail('superlink')}"

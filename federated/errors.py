@@ -11,6 +11,12 @@ class NotEnoughClientsError(EdgeError, TimeoutError):
     code = "not_enough_clients"
 
 
+class NothingLearnedError(EdgeError, RuntimeError):
+    """No round used any update: a new version of the bundle would be the old one."""
+
+    code = "nothing_learned"
+
+
 class DeploymentError(EdgeError, RuntimeError):
     """A Flower process could not be started, failed, or could not be stopped."""
 

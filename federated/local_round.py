@@ -27,6 +27,9 @@ def shared_tensors(bundle: Bundle, state: State) -> dict[str, NDArray[np.float32
 def round_start(bundle: Bundle, initial: State, shared: Mapping[str, NDArray[np.float32]]) -> State:
     """Make the state a round starts from: the bundle's own, with the shared tensors replaced.
 
+    Rows of slot tensors beyond the bundle's labels stay the bundle's own: honest updates are zero
+    there, and no other may move what a user's own labels start from.
+
     Args:
         bundle: The bundle that all clients of the run hold.
         initial: Its initial state.
@@ -36,6 +39,8 @@ def round_start(bundle: Bundle, initial: State, shared: Mapping[str, NDArray[np.
         BadUpdateError: A tensor is missing, unknown, not finite, or of another shape or dtype.
     """
     names = set(shareable_names(bundle.manifest))
+    slots = {spec.name for spec in bundle.manifest.state if spec.role == "slot"}
+    num_labels = len(bundle.manifest.labels)
     if set(shared) != names:
         msg = f"a round on this bundle must hold the tensors {sorted(names)}, got {sorted(shared)}"
         raise BadUpdateError(msg)
@@ -49,7 +54,10 @@ def round_start(bundle: Bundle, initial: State, shared: Mapping[str, NDArray[np.
         if not np.isfinite(value).all():
             msg = f"{name} of the round's starting state is not finite"
             raise BadUpdateError(msg)
-        tensors[name] = np.asarray(value, order="C")
+        new = np.array(value, order="C")
+        if name in slots:
+            new[num_labels:] = tensors[name][num_labels:]
+        tensors[name] = new
     return State.from_arrays(tensors)
 
 

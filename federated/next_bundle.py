@@ -17,6 +17,7 @@ from edge_sdk.errors import CapacityError, InvalidOptionError
 from edge_sdk.manifest import MODEL_CARD_NAME
 from export.bundle_writer import write_bundle
 from export.init_graph import init_graph
+from federated.errors import NothingLearnedError
 from federated.local_round import round_start
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from edge_sdk import Bundle
     from edge_sdk.manifest import BundleDraft
+    from edge_sdk.signing import SigningKey
     from export.init_graph import InitEncoding
     from federated.round_core import RoundOptions, RoundReport
 
@@ -74,7 +76,12 @@ class RunSummary:
 
 
 def name_labels(
-    path: str | os.PathLike[str], bundle: Bundle, labels: Sequence[str], *, prior_count: float
+    path: str | os.PathLike[str],
+    bundle: Bundle,
+    labels: Sequence[str],
+    *,
+    prior_count: float,
+    key: SigningKey | None = None,
 ) -> str:
     """Write a version of `bundle` in which slot i means `labels[i]` on every device.
 
@@ -88,6 +95,7 @@ def name_labels(
         bundle: A bundle that names no labels yet.
         labels: Distinct, not empty, at most `ways`.
         prior_count: Weight of the starting state in each slot, in examples, finite and positive.
+        key: Sign the new bundle with it; a signature of the old one does not carry over.
 
     Returns:
         The new bundle's digest.
@@ -118,7 +126,7 @@ def name_labels(
         f"The first {len(labels)} label slots mean the same on every device, each from a prior of "
         f"{prior_count:g} examples.\n"
     )
-    return _write(path, bundle, draft, tensors, note)
+    return _write(path, bundle, draft, tensors, note, key)
 
 
 def write_next_bundle(
@@ -127,6 +135,8 @@ def write_next_bundle(
     shared: Mapping[str, NDArray[np.float32]],
     summary: RunSummary,
     quality: Mapping[str, float] | None = None,
+    *,
+    key: SigningKey | None = None,
 ) -> str:
     """Write the version of `bundle` that starts from the shared state rounds ended in.
 
@@ -136,13 +146,18 @@ def write_next_bundle(
         shared: The shared tensors, float32, exactly the shareable names.
         summary: What to say about the run in provenance and model card.
         quality: Figures to add to the manifest's, by name.
+        key: Sign the new bundle with it; a signature of the old one does not carry over.
 
     Returns:
         The new bundle's digest.
 
     Raises:
+        NothingLearnedError: No update was used in any round.
         BadUpdateError: `shared` does not fit the bundle.
     """
+    if summary.num_updates == 0:
+        msg = "no round used any update, so there is no new bundle; the rounds say what failed"
+        raise NothingLearnedError(msg)
     state = round_start(bundle, Engine(bundle).initial_state(), shared)
     draft = _next_draft(bundle)
     history = draft.provenance.get(HISTORY, [])
@@ -161,7 +176,7 @@ def write_next_bundle(
         f"L2 norm of {summary.clipping_norm:g} and of equal weight; server step "
         f"{summary.server_lr:g}. No noise was added: this is no formal privacy guarantee.\n"
     )
-    return _write(path, bundle, draft, {name: state[name] for name in state.names}, note)
+    return _write(path, bundle, draft, {name: state[name] for name in state.names}, note, key)
 
 
 def _next_draft(bundle: Bundle) -> BundleDraft:
@@ -175,6 +190,7 @@ def _write(
     draft: BundleDraft,
     tensors: Mapping[str, NDArray[np.float32]],
     note: str,
+    key: SigningKey | None,
 ) -> str:
     encoding = cast("InitEncoding", draft.quantization.get("init", "float32"))
     ordered = {spec.name: tensors[spec.name] for spec in draft.state}
@@ -182,5 +198,9 @@ def _write(
     graphs[_INIT] = init_graph(ordered, encoding)
     card = bundle.files[MODEL_CARD_NAME].decode("utf-8")
     return write_bundle(
-        path, manifest_fields=draft, graphs=graphs, model_card=f"{card.rstrip()}\n\n{note}"
+        path,
+        manifest_fields=draft,
+        graphs=graphs,
+        model_card=f"{card.rstrip()}\n\n{note}",
+        key=key,
     )

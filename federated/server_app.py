@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
+from google.protobuf.message import DecodeError
 
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
@@ -35,7 +36,20 @@ if TYPE_CHECKING:
 
 CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
 
+# what Flower raises on a reply whose bytes are not what they say
+_UNDECODABLE = (
+    ArithmeticError,
+    AttributeError,
+    DecodeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _POLL_S = 0.2
+_TTL_SLACK_S = 60.0
+"""Flower answers for a node whose message has expired; that must not come before our own deadline,
+or a device that is only late would count as crashed."""
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -135,7 +149,7 @@ def collect(
                 content,
                 node,
                 MessageType.TRAIN,
-                ttl=settings.round_deadline_s,
+                ttl=settings.round_deadline_s + _TTL_SLACK_S,
                 group_id=str(task.server_round),
             )
             for node in clients
@@ -183,7 +197,7 @@ def _pull(grid: Grid, pending: dict[str, int]) -> Iterator[tuple[int, Message | 
     for sent in list(pending):
         try:
             replies: list[Message | None] = list(grid.pull_messages([sent]))
-        except (ValueError, TypeError, KeyError, AttributeError):  # what decoding raises
+        except _UNDECODABLE:
             replies = [None]
         for reply in replies:
             yield pending.pop(sent), reply

@@ -27,7 +27,8 @@ struct HeldArray {
   View<T> view;
 };
 
-/// Borrows a numpy array of exactly dtype T; only one that is not C-contiguous is copied.
+/// Borrows a numpy array of exactly dtype T; only one that is not C-contiguous, or not aligned, is
+/// copied.
 /// Arguments are taken as plain objects and checked here, because pybind11's own TypeError prints
 /// the arguments it was given, which are user data.
 /// @throws Error  kDtypeMismatch
@@ -44,6 +45,9 @@ HeldArray<T> hold_array(const py::handle& object, const char* name) {
   HeldArray<T> held;
   held.array = py::array_t<T, py::array::c_style>::ensure(object);
   if (!held.array) throw py::error_already_set();
+  if (reinterpret_cast<std::uintptr_t>(held.array.data()) % alignof(T) != 0) {
+    held.array = py::array_t<T, py::array::c_style>(any.attr("copy")("C"));
+  }
   held.view.data = held.array.data();
   held.view.shape.assign(held.array.shape(), held.array.shape() + held.array.ndim());
   return held;

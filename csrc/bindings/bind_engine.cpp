@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -15,13 +16,16 @@ namespace edge::bindings {
 namespace {
 
 using StateSpecs = std::vector<std::pair<std::string, Shape>>;
+// weight, bias, rate, momentum, rate_per_slot
+using KernelSpec = std::tuple<std::string, std::string, double, double, bool>;
 
 std::unique_ptr<Engine> make_engine(const py::bytes& init, const std::optional<py::bytes>& embed,
                                     const py::bytes& adapt, const py::bytes& predict,
                                     const StateSpecs& state, std::int64_t ways, Shape input_shape,
                                     Shape feature_shape, std::int64_t steps, bool closed_form,
                                     std::string library, std::vector<std::string> providers,
-                                    int threads, std::optional<Accelerator> accelerator) {
+                                    int threads, const std::optional<KernelSpec>& kernel,
+                                    std::optional<Accelerator> accelerator) {
   Graphs graphs;
   graphs.init = static_cast<std::string_view>(init);
   if (embed) graphs.embed = static_cast<std::string_view>(*embed);
@@ -34,6 +38,10 @@ std::unique_ptr<Engine> make_engine(const py::bytes& init, const std::optional<p
   spec.feature_shape = std::move(feature_shape);
   spec.steps = steps;
   spec.closed_form = closed_form;
+  if (kernel) {
+    const auto& [weight, bias, rate, momentum, rate_per_slot] = *kernel;
+    spec.kernel = SoftmaxSgd{weight, bias, rate, momentum, rate_per_slot};
+  }
   const RuntimeOptions options{std::move(library), std::move(providers), threads,
                                std::move(accelerator)};
   const py::gil_scoped_release nogil;
@@ -136,7 +144,7 @@ void bind_engine(py::module_& module) {
            py::arg("adapt"), py::arg("predict"), py::arg("state"), py::arg("ways"),
            py::arg("input_shape"), py::arg("feature_shape"), py::arg("steps"),
            py::arg("closed_form"), py::arg("library"), py::arg("providers"), py::arg("threads"),
-           py::arg("accelerator") = py::none())
+           py::arg("kernel") = py::none(), py::arg("accelerator") = py::none())
       .def(
           "initial_state", [](const Engine& engine) { return to_python(engine.initial_state()); },
           "The meta-learned starting point.")

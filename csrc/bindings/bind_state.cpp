@@ -31,8 +31,12 @@ std::shared_ptr<State> from_arrays(const py::object& tensors) {
   return to_python(State::from_tensors(std::move(specs), data));
 }
 
-std::shared_ptr<State> from_bytes(const py::bytes& data) {
-  const auto view = static_cast<std::string_view>(data);
+// pybind11's own TypeError would show the argument, so the type is checked here.
+std::shared_ptr<State> from_bytes(const py::object& data) {
+  if (!py::isinstance<py::bytes>(data)) {
+    throw Error(ErrorCode::kDtypeMismatch, "data must be bytes, got " + type_name(data));
+  }
+  const auto view = static_cast<std::string_view>(py::reinterpret_borrow<py::bytes>(data));
   const py::gil_scoped_release nogil;
   return to_python(State::from_bytes(view));
 }
@@ -53,8 +57,12 @@ py::tuple names(const State& state) {
 }
 
 // A read-only view of one tensor; it keeps the state alive.
-py::array get(const py::object& self, const std::string& name) {
+py::array get(const py::object& self, const py::object& key) {
+  if (!py::isinstance<py::str>(key)) {
+    throw Error(ErrorCode::kDtypeMismatch, "a tensor's name must be a str, got " + type_name(key));
+  }
   const auto& state = self.cast<const State&>();
+  const auto name = key.cast<std::string>();
   const auto index = state.layout()->find(name);
   if (!index) throw py::key_error(name);
   py::array_t<float> array(state.spec(*index).shape, state.data(*index), self);

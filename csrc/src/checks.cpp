@@ -2,6 +2,7 @@
 #include "checks.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 namespace edge {
@@ -44,8 +45,13 @@ std::int64_t check_batch(const FloatView& array, const Shape& example_shape, con
   if (array.shape[0] < 1) {
     throw Error(if_empty, std::string(name) + " must hold at least one example");
   }
-  if (!all_finite(array.data, element_count(array.shape))) {
-    throw Error(ErrorCode::kNonFinite, std::string(name) + " holds NaN or infinity");
+  const std::size_t count = element_count(array.shape);
+  if (!all_finite(array.data, count)) {
+    const std::size_t row_size = count / static_cast<std::size_t>(array.shape[0]);
+    std::int64_t row = 0;
+    while (all_finite(array.data + (static_cast<std::size_t>(row) * row_size), row_size)) ++row;
+    throw Error(ErrorCode::kNonFinite,
+                std::string(name) + " holds NaN or infinity in row " + std::to_string(row));
   }
   return array.shape[0];
 }
@@ -89,6 +95,13 @@ std::int64_t check_steps(std::optional<std::int64_t> steps, const EngineSpec& sp
                                                std::to_string(wanted));
   }
   return wanted;
+}
+
+void check_loss(float loss, std::int64_t step) {
+  if (std::isfinite(loss)) return;
+  throw Error(ErrorCode::kDiverged, "loss is not finite at step " + std::to_string(step) +
+                                        "; take fewer steps or check the features; the state is "
+                                        "unchanged");
 }
 
 void check_state(const State& state, const LayoutPtr& layout) {

@@ -25,6 +25,9 @@ void check_weights(const FloatView& weights, std::int64_t n);
 /// The number of steps to take.
 std::int64_t check_steps(std::optional<std::int64_t> steps, const EngineSpec& spec);
 
+/// The loss before `step` must be finite: kDiverged.
+void check_loss(float loss, std::int64_t step);
+
 /// `state` must have the tensors of `layout`, in its order, all finite.
 void check_state(const State& state, const LayoutPtr& layout);
 

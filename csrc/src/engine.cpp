@@ -2,7 +2,6 @@
 #include "edge/engine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -10,6 +9,8 @@
 #include "checks.h"
 #include "edge/error.h"
 #include "graph.h"
+#include "graph_check.h"
+#include "native_head.h"
 #include "ort/runtime.h"
 #include "ort/session.h"
 
@@ -86,12 +87,16 @@ struct Engine::Impl {
   Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOptions& options);
 
   StatePtr run_init(const Graph& init) const;
+  Adaptation run_adapt(const FloatView& features, const LabelView& labels,
+                       const std::optional<FloatView>& weights, std::int64_t steps,
+                       const State& from) const;
 
   EngineSpec spec;
   LayoutPtr layout;
   const ort::Runtime* runtime;
   std::optional<Graph> embed;
-  Graph adapt;
+  std::optional<NativeHead> native;
+  std::optional<Graph> adapt;  // unless `native` takes its place
   Graph predict;
   StatePtr initial;
 };
@@ -117,19 +122,35 @@ PortSpec features_port(const EngineSpec& spec) {
   return {"features", ort::kElementFloat, batch_of(spec.feature_shape)};
 }
 
+std::optional<NativeHead> load_native(const EngineSpec& spec, const StateLayout& layout) {
+  if (!spec.kernel) return std::nullopt;
+  return NativeHead(spec, layout);
+}
+
+// Not loaded where a kernel takes its place, but looked at all the same.
+std::optional<Graph> load_adapt(const ort::Runtime& runtime, std::string_view bytes, int threads,
+                                const EngineSpec& spec, const StateLayout& layout) {
+  if (spec.kernel) {
+    check_graph("adapt.onnx", bytes);
+    return std::nullopt;
+  }
+  return Graph(
+      runtime, "adapt.onnx", bytes, threads,
+      state_ports(layout, "state.", false) +
+          std::vector<PortSpec>{features_port(spec),
+                                {"labels", ort::kElementInt64, {kAnyCount}},
+                                {"weights", ort::kElementFloat, {kAnyCount}}},
+      state_ports(layout, "next.", true) + std::vector<PortSpec>{{"loss", ort::kElementFloat, {}}});
+}
+
 }  // namespace
 
 Engine::Impl::Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOptions& options)
     : spec(std::move(bundle_spec)),
       layout(make_layout(spec.state)),
       runtime(&open_runtime(spec, graphs, options)),
-      adapt(*runtime, "adapt.onnx", graphs.adapt, options.threads,
-            state_ports(*layout, "state.", false) +
-                std::vector<PortSpec>{features_port(spec),
-                                      {"labels", ort::kElementInt64, {kAnyCount}},
-                                      {"weights", ort::kElementFloat, {kAnyCount}}},
-            state_ports(*layout, "next.", true) +
-                std::vector<PortSpec>{{"loss", ort::kElementFloat, {}}}),
+      native(load_native(spec, *layout)),
+      adapt(load_adapt(*runtime, graphs.adapt, options.threads, spec, *layout)),
       predict(*runtime, "predict.onnx", graphs.predict, options.threads,
               state_ports(*layout, "state.", false) + std::vector<PortSpec>{features_port(spec)},
               {{"logits", ort::kElementFloat, {kAnyCount, spec.ways}}}) {
@@ -235,30 +256,38 @@ Adaptation Engine::adapt(const FloatView& features, const LabelView& labels,
   const std::int64_t n =
       check_batch(features, impl.spec.feature_shape, "features", ErrorCode::kEmptySupport);
   check_labels(labels, n, impl.spec.ways);
-  std::vector<float> ones;
-  if (weights) {
-    check_weights(*weights, n);
-  } else {
-    ones.assign(static_cast<std::size_t>(n), 1.0F);
-  }
+  if (weights) check_weights(*weights, n);
   if (start != nullptr) check_state(*start, impl.layout);
   const State& from = start != nullptr ? *start : *impl.initial;
+  Adaptation result =
+      impl.native ? impl.native->adapt(features, labels, weights, num_steps, from, impl.layout)
+                  : impl.run_adapt(features, labels, weights, num_steps, from);
+  if (const auto bad = result.state->non_finite()) {
+    throw Error(ErrorCode::kDiverged, "state tensor " + result.state->spec(*bad).name +
+                                          " is not finite after step " + std::to_string(num_steps) +
+                                          "; the state is unchanged");
+  }
+  return result;
+}
 
-  const ort::Runtime& runtime = *impl.runtime;
-  const StateLayout& layout = *impl.layout;
+Adaptation Engine::Impl::run_adapt(const FloatView& features, const LabelView& labels,
+                                   const std::optional<FloatView>& weights, std::int64_t steps,
+                                   const State& from) const {
+  const std::int64_t n = labels.shape[0];
   const auto rows = static_cast<std::size_t>(n);
-  const StateValues from_values(runtime, layout, from.data(0),
-                                [&](std::size_t i) { return !impl.adapt.reads(i); });
-  const ort::Value features_value(runtime, features.data, features.shape,
+  const std::vector<float> ones(weights ? 0 : rows, 1.0F);
+  const StateValues from_values(*runtime, *layout, from.data(0),
+                                [&](std::size_t i) { return !adapt->reads(i); });
+  const ort::Value features_value(*runtime, features.data, features.shape,
                                   element_count(features.shape));
-  const ort::Value labels_value(runtime, labels.data, labels.shape, rows);
-  const ort::Value weights_value(runtime, weights ? weights->data : ones.data(), {n}, rows);
+  const ort::Value labels_value(*runtime, labels.data, labels.shape, rows);
+  const ort::Value weights_value(*runtime, weights ? weights->data : ones.data(), {n}, rows);
   float loss = 0;  // NOLINT(misc-const-correctness): the runtime writes it
-  const ort::Value loss_value(runtime, &loss, {}, 1);
+  const ort::Value loss_value(*runtime, &loss, {}, 1);
 
   // Step k reads the slate that step k-1 wrote and writes the other: nothing is copied in between.
-  Slate written(runtime, layout);
-  const auto spare = num_steps > 1 ? std::make_unique<Slate>(runtime, layout) : nullptr;
+  Slate written(*runtime, *layout);
+  const auto spare = steps > 1 ? std::make_unique<Slate>(*runtime, *layout) : nullptr;
   Handles inputs;
   from_values.append_to(inputs);
   for (const ort::Value* value : {&features_value, &labels_value, &weights_value}) {
@@ -269,27 +298,18 @@ Adaptation Engine::adapt(const FloatView& features, const LabelView& labels,
   outputs.push_back(loss_value.get());
 
   Adaptation result;
-  result.losses.reserve(static_cast<std::size_t>(num_steps));
-  for (std::int64_t step = 1; step <= num_steps; ++step) {
+  result.losses.reserve(static_cast<std::size_t>(steps));
+  for (std::int64_t step = 1; step <= steps; ++step) {
     if (step > 1) {
       written.values.swap_into(inputs);
       std::swap(written, *spare);
       written.values.swap_into(outputs);
     }
-    impl.adapt.run(inputs, outputs);
-    if (!std::isfinite(loss)) {
-      throw Error(ErrorCode::kDiverged, "loss is not finite at step " + std::to_string(step) +
-                                            "; take fewer steps or check the features; the state "
-                                            "is unchanged");
-    }
+    adapt->run(inputs, outputs);
+    check_loss(loss, step);
     result.losses.push_back(loss);
   }
-  result.state = std::make_shared<const State>(impl.layout, std::move(written.buffer));
-  if (const auto bad = result.state->non_finite()) {
-    throw Error(ErrorCode::kDiverged, "state tensor " + layout.specs()[*bad].name +
-                                          " is not finite after step " + std::to_string(num_steps) +
-                                          "; the state is unchanged");
-  }
+  result.state = std::make_shared<const State>(layout, std::move(written.buffer));
   return result;
 }
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "edge/error.h"
-#include "self_contained.h"
+#include "graph_check.h"
 
 namespace edge {
 namespace {
@@ -87,8 +87,8 @@ std::vector<PortSpec> with_batch(std::vector<PortSpec> specs, std::int64_t batch
   return specs;
 }
 
-std::string_view self_contained(const std::string& file, std::string_view bytes) {
-  check_self_contained(file, bytes);
+std::string_view checked(const std::string& file, std::string_view bytes) {
+  check_graph(file, bytes);
   return bytes;
 }
 
@@ -111,7 +111,7 @@ Shape batch_of(const Shape& example_shape) {
 Graph::Graph(const ort::Runtime& runtime, const std::string& file, std::string_view bytes,
              int threads, const std::vector<PortSpec>& inputs, const std::vector<PortSpec>& outputs,
              const Accelerator* accelerator)
-    : session_(runtime, file, self_contained(file, bytes), threads, accelerator),
+    : session_(runtime, file, checked(file, bytes), threads, accelerator),
       batch_(fixed_batch(file, session_.inputs(), accelerator)),
       input_specs_(match(file, "input", session_.inputs(), with_batch(inputs, batch_))),
       output_specs_(match(file, "output", session_.outputs(), with_batch(outputs, batch_))) {}

@@ -29,7 +29,7 @@ Shape batch_of(const Shape& example_shape);
 class Graph {
  public:
   /// @throws Error  kBadBundle "<file>: ..." if names, dtypes or shapes are not those of the specs,
-  ///                or data lies in other files;
+  ///                or the bytes do not pass check_graph();
   ///                kRuntimeFailed if the runtime refuses the graph, kProvider if the accelerator
   ///                does; its graphs may fix n, to 1..kMaxBatch
   Graph(const ort::Runtime& runtime, const std::string& file, std::string_view bytes, int threads,

@@ -34,13 +34,15 @@ class GraphWriter {
   }
 
   /// A tensor whose values are said to lie in another file.
-  GraphWriter& external(const std::string& name, const Shape& shape, const std::string& file) {
+  /// @param above_tags  added to the tags that say so
+  GraphWriter& external(const std::string& name, const Shape& shape, const std::string& file,
+                        std::uint64_t above_tags = 0) {
     std::string entry;
     message(entry, 1, "location");
     message(entry, 2, file);
     std::string proto = tensor_header(name, shape, kFloat);
-    message(proto, 13, entry);
-    number(proto, 14, 1);
+    message(proto, 13 + (above_tags >> 3U), entry);
+    number(proto, 14 + (above_tags >> 3U), 1);
     message(graph_, 5, proto);
     return *this;
   }
@@ -90,12 +92,12 @@ class GraphWriter {
     out += static_cast<char>(value);
   }
 
-  static void number(std::string& out, unsigned field, std::uint64_t value) {
+  static void number(std::string& out, std::uint64_t field, std::uint64_t value) {
     varint(out, field << 3);
     varint(out, value);
   }
 
-  static void message(std::string& out, unsigned field, const std::string& content) {
+  static void message(std::string& out, std::uint64_t field, const std::string& content) {
     varint(out, (field << 3) | 2U);
     varint(out, content.size());
     out += content;

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 NUM_BLOCKS = 4
 NORM_EPS = 1e-5
+NORM_GROUPS = 8
 
 
 def feature_dim(input_shape: tuple[int, ...], hidden: int) -> int:
@@ -70,7 +71,7 @@ def conv4_weights(
     return weights
 
 
-def conv4(weights: dict[str, Tensor], x: Tensor, *, groups: int = 8) -> Tensor:
+def conv4(weights: dict[str, Tensor], x: Tensor, *, groups: int = NORM_GROUPS) -> Tensor:
     """Functional conv-4 with group norm (Wu & He, ECCV 2018): `[n, c, h, w]` -> `[n, feature_dim]`.
 
     Group norm looks at one example at a time, so predictions do not depend on the batch (the usual

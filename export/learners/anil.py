@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from edge_sdk.manifest import SoftmaxSgd
 from export.backbones.conv4 import FrozenConv4, feature_dim
 from export.learners.base import (
     Learner,
@@ -66,6 +67,14 @@ class Anil(Learner):
         rate = torch.exp(self.log_rate) * slots_in_use(state, labels, weights)
         rates = {"head.weight": rate, "head.bias": rate}
         return gradient_step(self, state, features, labels, weights, rates)
+
+    def kernel(self) -> SoftmaxSgd:
+        return SoftmaxSgd(
+            weight="head.weight",
+            bias="head.bias",
+            rate=torch.exp(self.log_rate).item(),
+            rate_per_slot=True,
+        )
 
     def predict(self, state: State, features: Tensor) -> Tensor:
         logits = features @ state["head.weight"].T + state["head.bias"]

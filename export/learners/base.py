@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from edge_sdk.manifest import SoftmaxSgd
 
 State = dict[str, Tensor]
 """Named float tensors; always holds `counts`, `[ways]` (see docs/ARCHITECTURE.md section 2)."""
@@ -57,6 +60,10 @@ class Learner(nn.Module, ABC):
     def steps(self) -> int:
         """Calls of `adapt` that make one adaptation."""
         return 1 if self.adaptation == "closed_form" else self.options.steps
+
+    def kernel(self) -> SoftmaxSgd | None:
+        """The native kernel that computes what `adapt` does, if there is one."""
+        return None
 
     @abstractmethod
     def init(self, ways: int) -> State:

@@ -11,7 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from export.backbones.conv4 import conv4, conv4_weights, feature_dim
+from edge_sdk.errors import InvalidOptionError
+from export.backbones.conv4 import NORM_GROUPS, conv4, conv4_weights, feature_dim
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.gradient import gradient_step, slots_in_use
 
@@ -38,6 +39,9 @@ class Maml(Learner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
+        if options.hidden % NORM_GROUPS:
+            msg = f"hidden must be a multiple of {NORM_GROUPS} for maml, got {options.hidden}"
+            raise InvalidOptionError(msg)
         dim = feature_dim(options.input_shape, options.hidden)
         weights = conv4_weights(options.input_shape, options.hidden)
         self.feature_scale = dim**-0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -39,6 +40,18 @@ _HOW_TO_GET = (
     "github.com/brendenlake/omniglot, put both into one folder, and run: "
     "python -m export.tasks.omniglot_convert FOLDER DATA"
 )
+
+
+_DAMAGE = (
+    EOFError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What `np.load` raises on files that are not whole, or not archives."""
 
 
 class OmniglotTasks:
@@ -126,7 +139,7 @@ def _read(data: Path | None) -> dict[str, NDArray[np.generic]]:
         # np.load leaves a file that it opened itself open when it fails
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             content = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         msg = f"{path} is damaged or not an .npz archive; {_HOW_TO_GET}"
         raise BadDataError(msg) from error
     missing = {"images", "names", "alphabet", "split", "vinyals_split"} - content.keys()

@@ -117,7 +117,7 @@ def _key_figures(study: StudyResult) -> str:
     value, unit = duration(study.latency.adapt_ms).split(" ")
     entries.append(
         (
-            f"to adapt to {study.latency.adapt_examples} examples",
+            f"to adapt to {study.latency.adapt_examples} embedded examples",
             value,
             unit,
             f"bundle of {size(study.export.bundle_bytes)}",
@@ -214,7 +214,8 @@ def _rounds(study: StudyResult) -> list[str]:
         "class prototypes left their devices, without noise: this shows learning, and is no "
         f"formal privacy guarantee. {f.held_out} other {words.people}, none of whose images any "
         "participant had, then tried the new bundle without teaching it anything: "
-        f"{percent(f.before.mean)} {interval(f.before)} before, {percent(f.after.mean)} {interval(f.after)} after."
+        f"{percent(f.before.mean)} {interval(f.before)} before, "
+        f"{percent(f.after.mean)} {interval(f.after)} after."
     )
     parts = [
         heading(3, f"What {words.people} learn together"),

@@ -40,7 +40,8 @@ class FederatedOptions:
         rounds: Server iterations.
         cohort: Writers sampled for each.
         server_lr: Length of the server's step.
-        prior_count: Weight of the starting state in each slot, in examples.
+        prior_count: Weight of the starting state in each slot, in examples; as many as a writer has
+            of each class let one update go half of the way to that writer's own mean.
         clip_scale: The clipping norm, in typical norms of all classes' features together.
         teach_shots: Images of each class that a held-out writer then teaches.
         seed: Of the cohorts.

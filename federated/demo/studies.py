@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LEARNER = "prototypical"
 WAYS = 10
+DIGIT_IMAGES = 5
+"""Images of each digit that a simulated writer has."""
 OMNIGLOT_STEPS = 700
 """Outer steps on Omniglot: a short budget, a fraction of the full recipe's."""
 
@@ -126,10 +128,10 @@ def _digits(options: DemoOptions) -> Study:
         few_shot=FewShotOptions(ways=WAYS, queries=100, seeds=options.seeds, seed=options.seed),
         population=open_population(
             "digits",
-            PopulationOptions(writers=12, held_out=10, images=5, seed=options.seed),
+            PopulationOptions(writers=12, held_out=10, images=DIGIT_IMAGES, seed=options.seed),
             max_classes=WAYS,
         ),
-        federated=FederatedOptions(seed=options.seed),
+        federated=FederatedOptions(prior_count=DIGIT_IMAGES, seed=options.seed),
     )
 
 
@@ -145,13 +147,14 @@ def _omniglot(options: DemoOptions, data: Path) -> Study:
             people="drawers",
             trained_on="the training characters of Vinyals' split and their turns",
             tested_on=(
-                "its test characters, of alphabets that training never saw; the drawers of one "
-                "such alphabet play the fleet, each with the one image a character that they drew"
+                "its test characters, which training never saw; the drawers of one alphabet, all "
+                "of it held out, play the fleet, each with the one image a character that they "
+                "drew"
             ),
         ),
         source=OmniglotTasks(data, split="vinyals"),
         recipe=replace(full, train=short),
-        new_user=upright.pool(TEST),
+        new_user=_plainly_named(upright.pool(TEST)),
         few_shot=FewShotOptions(ways=WAYS, queries=10, seeds=options.seeds, seed=options.seed),
         population=open_population(
             "omniglot",
@@ -159,8 +162,17 @@ def _omniglot(options: DemoOptions, data: Path) -> Study:
             max_classes=WAYS,
             data=data,
         ),
-        federated=FederatedOptions(seed=options.seed),
+        federated=FederatedOptions(prior_count=1, seed=options.seed),
     )
+
+
+def _plainly_named(pool: ImagePool) -> ImagePool:
+    """Upright characters under short names: "Alphabet/character07/rot000" is "Alphabet 07"."""
+    names = []
+    for name in pool.class_names:
+        alphabet, character, _ = name.split("/")
+        names.append(f"{alphabet.replace('_', ' ')} {character.removeprefix('character')}")
+    return replace(pool, class_names=names)
 
 
 def _quick(study: Study) -> Study:

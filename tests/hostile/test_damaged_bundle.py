@@ -110,7 +110,9 @@ def test_what_is_not_a_file_is_refused_without_waiting(
 ) -> None:
     (tiny_bundle / name).unlink()
     make(tiny_bundle / name)
+    num_open = len(list(Path("/dev/fd").iterdir()))
     refused(tiny_bundle, naming=name)
+    assert len(list(Path("/dev/fd").iterdir())) == num_open
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,11 @@ FORGERIES = {
     "manifest lists itself": edit("files", "manifest.json", value={"sha256": "0" * 64, "size": 1}),
     "file size negative": edit("files", "init.onnx", "size", value=-1),
     "file size huge": edit("files", "init.onnx", "size", value=MAX_FILE_BYTES + 1),
+    "expires null": edit("expires", value=None),
+    "expires a number": edit("expires", value=20310131),
+    "expires with a time": edit("expires", value="2031-01-31T00:00"),
+    "expires in another form": edit("expires", value="2031-W05-5"),
+    "no such day": edit("expires", value="2031-02-30"),
     "file digest upper case": edit("files", "init.onnx", "sha256", value="A" * 64),
 }
 

@@ -13,12 +13,14 @@ from torch.nn import functional
 
 from export.decompositions import decomposition_table
 from export.errors import GateError
-from export.gates import GateOptions, check_parity
+from export.gates import GateOptions, check_embed, check_parity
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.gradient import gradient_step
-from tests.support.exported import export
+from export.learners.registry import make_learner
+from tests.support.exported import Exported, export
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 aten = torch.ops.aten
@@ -57,6 +59,25 @@ class PooledNet(Learner):
             1
         )  # 9x9 -> 4x4: a row and a column are left over
         return mask_unused(z @ state["head"].T, state["counts"])
+
+
+class Unmasked(PooledNet):
+    """The same, but what it ships predicts slots that are not in use."""
+
+    adapting = False
+
+    def adapt(
+        self, state: State, features: Tensor, labels: Tensor, weights: Tensor
+    ) -> tuple[State, Tensor]:
+        self.adapting = True
+        try:
+            return super().adapt(state, features, labels, weights)
+        finally:
+            self.adapting = False
+
+    def predict(self, state: State, features: Tensor) -> Tensor:
+        counts = state["counts"] if self.adapting else torch.ones_like(state["counts"])
+        return super().predict({**state, "counts": counts}, features)
 
 
 def equality_mask_backward(  # what is often written, and wrong where a window has ties
@@ -112,6 +133,21 @@ def test_noise_alone_would_not_have_caught_it(
 
     monkeypatch.setattr("export.gates.gate_inputs", only_noise)
     check_parity(pair.learner, pair.engine)
+
+
+def test_slots_that_are_not_in_use_must_stay_masked(tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, ways=6)  # the gate teaches five
+    wrong = export(Unmasked(options), tmp_path)
+    with pytest.raises(GateError, match=r"predict\.onnx: logits"):
+        check_parity(PooledNet(options), wrong.engine)
+
+
+def test_wrong_features_are_caught(exported: Callable[[str], Exported]) -> None:
+    pair = exported("prototypical")
+    assert 0 < check_embed(pair.learner, pair.engine) < 1e-5
+    other = make_learner("prototypical", pair.learner.options, seed=4)
+    with pytest.raises(GateError, match=r"embed\.onnx: features of noise input"):
+        check_embed(other, pair.engine)
 
 
 def test_a_limit_that_is_not_met_stops_the_export(tmp_path: Path) -> None:

@@ -63,12 +63,13 @@ def drafts(draw: st.DrawFn) -> BundleDraft:
         quantization=draw(st.dictionaries(NAMES, TEXT, max_size=3)),
         quality=draw(st.dictionaries(NAMES, FINITE, max_size=3)),
         provenance=draw(st.dictionaries(TEXT, JSON, max_size=3)),
+        expires=draw(st.none() | st.dates()),
     )
 
 
 @given(draft=drafts(), card=TEXT)
 def test_a_written_bundle_is_read_back(draft: BundleDraft, card: str) -> None:
-    graphs = {f"{name}.onnx": name.encode() for name in ("init", "embed", "adapt", "predict")}
+    graphs = {name: data for name, data in SOURCE.files.items() if name.endswith(".onnx")}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "bundle")
         digest = write_bundle(path, manifest_fields=draft, graphs=graphs, model_card=card)

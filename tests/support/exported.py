@@ -50,6 +50,7 @@ def export(learner: Learner, folder: Path, **kwargs: object) -> Exported:
             TensorSpec(name=name, shape=a.shape, role=learner.roles.get(name, "shared"))
             for name, a in arrays.items()
         ),
+        kernel=learner.kernel(),
     )
     path = folder / learner.name
     write_bundle(

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "edge/accelerator.h"
+#include "edge/head_kernel.h"
 #include "edge/state.h"
 #include "edge/tensor.h"
 
@@ -30,6 +31,8 @@ struct EngineSpec {
   Shape feature_shape;       ///< of one example
   std::int64_t steps = 1;    ///< default of `adapt`
   bool closed_form = false;  ///< then `adapt` takes exactly one step
+  /// Computes what adapt.onnx does, which is then not loaded; absent: adapt.onnx runs.
+  std::optional<SoftmaxSgd> kernel = std::nullopt;
 };
 
 /// How the host runs the graphs.

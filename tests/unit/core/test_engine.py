@@ -211,7 +211,8 @@ def test_states_of_other_bundles_are_refused(
         ({"embed": None}, errors.BadBundleError, r"without embed\.onnx"),
         ({"state": []}, errors.BadBundleError, r"manifest\.json"),
         ({"adapt": b"nonsense"}, errors.BadBundleError, r"adapt\.onnx"),
-        ({"init": b""}, errors.RuntimeFailedError, r"init\.onnx"),
+        ({"init": b""}, errors.BadBundleError, r"init\.onnx"),
+        ({"init": b":\x00"}, errors.RuntimeFailedError, r"init\.onnx"),  # a graph, no operator set
     ],
 )
 def test_what_cannot_be_loaded_is_refused(
@@ -222,3 +223,12 @@ def test_what_cannot_be_loaded_is_refused(
 ) -> None:
     with pytest.raises(error, match=text):
         engine_with(**changes)
+
+
+def test_a_name_of_any_bytes_in_a_graph_is_a_typed_error_too(
+    gradient_arguments: dict[str, Any],
+) -> None:
+    predict = gradient_arguments["predict"].replace(b"logits", b"l\xffgits")
+    assert predict != gradient_arguments["predict"]
+    with pytest.raises(errors.BadBundleError, match="unexpected output l\N{REPLACEMENT CHARACTER}"):
+        Engine(**{**gradient_arguments, "predict": predict})

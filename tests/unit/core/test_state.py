@@ -190,6 +190,19 @@ def test_other_dtypes_are_refused_without_showing_them(value: Any) -> None:
     assert "123456" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [bytearray(b"secret"), "secret", ["secret"], None])
+def test_other_types_than_bytes_are_refused_without_showing_them(value: Any) -> None:
+    with pytest.raises(DtypeMismatchError, match="data must be bytes, got") as caught:
+        State.from_bytes(value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_name_that_is_no_str_is_refused_without_showing_it() -> None:
+    with pytest.raises(DtypeMismatchError, match="must be a str, got ndarray") as caught:
+        example()[np.array([123456.0])]  # type: ignore[index]
+    assert "123456" not in str(caught.value)
+
+
 def test_tensors_must_be_named_in_a_dict() -> None:
     with pytest.raises(DtypeMismatchError, match="must be a dict"):
         State.from_arrays([np.ones(1, np.float32)])  # type: ignore[arg-type]

@@ -8,7 +8,6 @@ import pytest
 from edge_sdk import arrays
 from edge_sdk.errors import (
     DtypeMismatchError,
-    InvalidOptionError,
     LabelRangeError,
     NonFiniteError,
     ShapeMismatchError,
@@ -72,16 +71,3 @@ def test_slots_are_checked_and_their_values_not_shown() -> None:
         arrays.as_slots(good.astype(np.int32), num_rows=2, ways=4, name="labels")
     with pytest.raises(ShapeMismatchError):
         arrays.as_slots(good, num_rows=3, ways=4, name="labels")
-
-
-def test_weights_are_finite_and_not_negative() -> None:
-    good = np.array([0, 0.5], np.float32)
-    assert arrays.as_weights(good, num_rows=2, name="weights") is good
-    with pytest.raises(InvalidOptionError, match=r"weights\[1\]"):
-        arrays.as_weights(-good, num_rows=2, name="weights")
-    with pytest.raises(NonFiniteError, match=r"weights\[0\]"):
-        arrays.as_weights(np.array([np.nan, 1], np.float32), num_rows=2, name="weights")
-    with pytest.raises(ShapeMismatchError):
-        arrays.as_weights(good[:, None], num_rows=2, name="weights")
-    with pytest.raises(DtypeMismatchError):
-        arrays.as_weights(good.astype(np.float64), num_rows=2, name="weights")

@@ -20,6 +20,7 @@ from edge_sdk.cli.app import app
 from edge_sdk.errors import BadBundleError
 from edge_sdk.manifest import FeaturesSpec, FileEntry, InputSpec, Manifest, TensorSpec
 from edge_sdk.manifest_json import encode_manifest
+from tests.support.onnx_wire import padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 CONTENTS = {
-    "init.onnx": b"i" * 5000,
-    "embed.onnx": b"e" * 3_000_000,
-    "adapt.onnx": b"a" * 100,
-    "predict.onnx": b"p" * 200,
+    "init.onnx": padded(5000),
+    "embed.onnx": padded(3_000_000),
+    "adapt.onnx": padded(100),
+    "predict.onnx": padded(200),
     "MODEL_CARD.md": b"# card\n",
 }
 
@@ -64,7 +65,7 @@ def make_manifest(labels: tuple[str, ...] = ()) -> Manifest:
 
 @pytest.fixture
 def write_folder(tmp_path: Path) -> Callable[[Manifest], Path]:
-    """Write a bundle whose graphs are not graphs: enough for what reads the manifest."""
+    """Write a bundle whose graphs hold nothing: enough for what reads the manifest."""
 
     def write(manifest: Manifest) -> Path:
         folder = tmp_path / "bundle"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_sdk import Engine, State, errors, open_bundle
+from tests.support import onnx_wire as wire
 from tests.support import tiny
 
 if TYPE_CHECKING:
@@ -182,9 +183,10 @@ def test_graphs_that_do_not_fit_their_manifest_are_refused(
     )
     with pytest.raises(errors.BadBundleError, match=r"predict\.onnx"):
         Engine(swapped)
-    garbage = tiny.rewrite(tiny_bundle, tmp_path / "garbage", graphs={"adapt.onnx": b"garbage"})
+    nonsense = wire.model(wire.graph([wire.node("Relu", ["nothing"], "loss")]))
+    senseless = tiny.rewrite(tiny_bundle, tmp_path / "senseless", graphs={"adapt.onnx": nonsense})
     with pytest.raises(errors.EdgeError, match=r"adapt\.onnx"):
-        Engine(garbage)
+        Engine(senseless)
 
 
 def test_an_unknown_provider_is_refused(tiny_bundle: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_sdk.errors import InvalidOptionError
@@ -14,7 +15,7 @@ from edge_sdk.options import EngineOptions, check_clipping_norm, check_count, ch
     "bad",
     [{"providers": "cpu"}, {"providers": ()}, {"providers": ("",)}, {"providers": (1,)},
      {"providers": None}, {"threads": 0}, {"threads": True}, {"threads": 1.0},
-     {"threads": 5000}],
+     {"threads": 257}],
     ids=str,
 )  # fmt: skip
 def test_bad_engine_options_are_refused(bad: dict[str, Any]) -> None:
@@ -46,3 +47,11 @@ def test_a_clipping_norm_is_finite_and_positive(norm: object) -> None:
     assert check_clipping_norm(2) == 2.0
     with pytest.raises(InvalidOptionError, match="clipping_norm"):
         check_clipping_norm(norm)
+
+
+def test_user_data_in_place_of_an_option_is_not_shown() -> None:
+    for call in (lambda x: check_count(x, name="steps", largest=10), check_clipping_norm):
+        for value in (np.array([123456.0]), [123456.0], "123456"):
+            with pytest.raises(InvalidOptionError, match=f"got {type(value).__name__}") as caught:
+                call(value)
+            assert "123456" not in str(caught.value)

@@ -13,6 +13,7 @@ from edge_sdk.errors import BadBundleError, InvalidOptionError
 from export import bundle_writer
 from export.bundle_writer import write_bundle
 from tests.conftest import GOLDEN
+from tests.support import onnx_wire as wire
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,3 +131,10 @@ def test_a_failure_half_way_leaves_the_old_bundle(
     with pytest.raises(OSError, match="no space left"):
         write(tmp_path / "bundle", model_card="other", overwrite=True)
     assert tree(tmp_path) == before
+
+
+def test_a_graph_that_devices_refuse_is_not_written(tmp_path: Path) -> None:
+    graphs = {**GRAPHS, "init.onnx": wire.model(wire.graph([wire.node("RandomNormal", [], "y")]))}
+    with pytest.raises(BadBundleError, match=r"init\.onnx: uses the operator RandomNormal"):
+        write(tmp_path / "bundle", graphs=graphs)
+    assert not (tmp_path / "bundle").exists()

@@ -47,10 +47,12 @@ def test_train_then_evaluate(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["accuracy"]["count"] == 5
+    assert (found["tasks"], found["split"], found["digest"]) == ("glyphs", "test", opened.digest)
     assert 0 <= found["accuracy"]["mean"] <= 1
 
     table = CliRunner().invoke(app, [*evaluate, "--episodes", "5"]).stdout
     assert "5-way 1-shot" in table
+    assert "glyphs-prototypical on glyphs, test" in table
     assert "±" in table
 
     again = CliRunner().invoke(app, [*TRAIN, *SMALL, "--out", str(out)])
@@ -65,3 +67,27 @@ def test_an_unknown_learner_is_one_clean_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "magic" in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (["--name", "my bundle"], "name must be"),
+        (["--overwrite"], "not a bundle folder"),
+        (["--learner", "maml", "--hidden", "12"], "multiple of 8"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_training(
+    wrong: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_training(*_: object, **__: object) -> None:
+        pytest.fail("it trains")
+
+    monkeypatch.setattr("export.train.train", no_training)
+    out = tmp_path / "out"
+    if "--overwrite" in wrong:
+        out.mkdir()
+        (out / "thesis.tex").write_text("mine")
+    result = CliRunner().invoke(app, [*TRAIN, *SMALL, *wrong, "--out", str(out)])
+    assert result.exit_code == 1, result.output
+    assert complaint in result.stderr

@@ -37,7 +37,8 @@ def test_float32_is_exact_and_in_order(rng: np.random.Generator) -> None:
 def test_float16_rounds(rng: np.random.Generator) -> None:
     state = make_state(rng)
     for want, got in zip(state.values(), run(init_graph(state, "float16")), strict=True):
-        np.testing.assert_array_equal(got, want.astype(np.float16).astype(np.float32))
+        half = want.astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(got, half if want.ndim > 1 and want.size >= 64 else want)
 
 
 def test_int8_is_within_half_a_step_of_each_row(rng: np.random.Generator) -> None:
@@ -47,6 +48,12 @@ def test_int8_is_within_half_a_step_of_each_row(rng: np.random.Generator) -> Non
     step = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 127
     assert (np.abs(got["conv.weight"] - weight) <= step / 2 * (1 + 1e-5)).all()
     np.testing.assert_array_equal(got["bias"], state["bias"])  # small tensors stay exact
+
+
+def test_a_small_count_does_not_round_to_zero() -> None:
+    counts = np.float32([1e-9, 0, 0])
+    for encoding in ("float16", "int8"):
+        np.testing.assert_array_equal(run(init_graph({"counts": counts}, encoding))[0], counts)
 
 
 def test_fewer_bits_are_fewer_bytes_and_constants_cost_nothing(rng: np.random.Generator) -> None:
@@ -76,7 +83,7 @@ def test_non_finite_numbers_are_refused(bad: float) -> None:
 
 def test_numbers_too_large_for_16_bits_are_refused() -> None:
     with pytest.raises(NonFiniteError, match="does not fit into 16 bits; use float32"):
-        init_graph({"w": np.float32([1, 1e6])}, "float16")
+        init_graph({"w": np.full((8, 8), 1e6, np.float32) + np.eye(8, dtype=np.float32)}, "float16")
 
 
 def test_an_unknown_encoding_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,8 +95,9 @@ def test_episodes_that_cannot_be_had_are_refused(
     [
         {"max_drop": -1.0},  # a drop that quantization cannot but exceed
         {"gate": GateOptions(seeds=(0,), update_limit=1e-15)},
+        {"gate": GateOptions(seeds=(0,), embed_limit=1e-15)},
     ],
-    ids=["accuracy", "parity"],
+    ids=["accuracy", "parity", "features"],
 )
 def test_a_failed_gate_writes_nothing(
     broken: dict[str, object], learner: Learner, source: BlockTasks, tmp_path: Path
@@ -106,6 +108,15 @@ def test_a_failed_gate_writes_nothing(
     with pytest.raises(GateError, match="nothing was written"):
         export_bundle(learner, source, tmp_path / "bundle", options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_of_few_slots_is_judged_on_as_many_ways(
+    source: BlockTasks, tmp_path: Path
+) -> None:
+    learner = make_learner("prototypical", LearnerOptions(hidden=8, ways=2), seed=0)
+    options = replace(OPTIONS, max_drop=1.0)
+    export_bundle(learner, source, tmp_path / "bundle", options)
+    assert open_bundle(tmp_path / "bundle").manifest.quality["validation_ways"] == 2
 
 
 def test_weights_that_are_not_finite_are_refused(source: BlockTasks, tmp_path: Path) -> None:

@@ -285,6 +285,24 @@ def test_a_damaged_checkpoint_is_refused(source: GlyphTasks, tmp_path: Path) -> 
         read_checkpoint(path)
 
 
+def test_a_checkpoint_with_a_wrong_byte_never_raises_anything_else(
+    source: GlyphTasks, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = tmp_path / "run.pt"
+    train(learner_of("anil"), source, replace(OPTIONS, steps=1), checkpoint=path)
+    content = path.read_bytes()
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(content)
+        damaged[rng.integers(2000)] ^= 1 << rng.integers(8)  # names and types come first
+        path.write_bytes(damaged)
+        try:
+            read_checkpoint(path)
+        except CheckpointError:
+            refused += 1
+    assert refused > 100
+
+
 def test_a_failed_write_keeps_the_old_checkpoint(
     source: GlyphTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,10 +82,16 @@ def test_a_wrong_option_is_one_clean_line_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_existing_folder_is_not_replaced(patches_bundle: Path) -> None:
-    status, _, err = run(*simulate_arguments(patches_bundle, patches_bundle))
-    assert status == 1
-    assert "exists; name a folder that does not" in " ".join(err.split())
+def test_an_existing_folder_is_not_replaced(patches_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "new-start").mkdir()
+    for arguments in (
+        simulate_arguments(patches_bundle, patches_bundle),
+        simulate_arguments(patches_bundle, tmp_path / "new"),
+        ["label", patches_bundle, "--label", "circle", "--out", patches_bundle],
+    ):
+        status, _, err = run(*arguments)
+        assert status == 1
+        assert "exists; name a folder that does not" in " ".join(err.split())
 
 
 def test_run_gives_each_home_a_node(

@@ -7,7 +7,10 @@ from flwr.cli.config_utils import load_and_validate
 from flwr.common.config import parse_config_args
 
 from edge_sdk.errors import BadBundleError, EdgeError, InvalidOptionError
+from federated import deploy
 from federated.deploy import APP, run_on_loopback, toml
+from federated.errors import DeploymentError
+from federated.processes import ProcessSet
 from federated.round_core import RoundOptions
 from federated.settings import (
     ClientSettings,
@@ -71,3 +74,21 @@ def test_a_bad_bundle_or_an_existing_folder_is_refused_before_anything_starts(
     (tiny_labelled_bundle / "adapt.onnx").write_bytes(b"")
     with pytest.raises(BadBundleError):
         run_on_loopback(tiny_labelled_bundle, home, tmp_path / "new", OPTIONS)
+
+
+def test_a_bundle_that_shares_nothing_is_refused_before_anything_starts(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidOptionError, match="share nothing; name its labels"):
+        run_on_loopback(tiny_bundle, [tmp_path / "ann"], tmp_path / "new", OPTIONS)
+
+
+def test_an_answer_that_is_no_json_is_an_error_that_names_the_log(tmp_path: Path) -> None:
+    flwr = tmp_path / "flwr"
+    flwr.write_text("#!/bin/sh\necho Oops\n")
+    flwr.chmod(0o700)
+    with (
+        ProcessSet(tmp_path, {}) as processes,
+        pytest.raises(DeploymentError, match=r"did not answer in JSON.*flwr-run\.log:\s+Oops"),
+    ):
+        deploy._ask_flower(processes, "flwr-run", [str(flwr)])

@@ -102,7 +102,7 @@ def npy(header: str, data: bytes, version: bytes = b"\x01\x00") -> bytes:
     return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text + data
 
 
-F4 = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}"
+F4 = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }"
 HOSTILE = {
     "not npy": b"hello",
     "nothing": b"",
@@ -110,9 +110,18 @@ HOSTILE = {
     "trailing": npy(F4 % "(2,)", b"\0" * 9),
     "huge shape": npy(F4 % "(1000000000000000,)", b"\0" * 8),
     "negative": npy(F4 % "(-1, -2)", b"\0" * 8),
-    "float64": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", b"\0" * 8),
+    "float64": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", b"\0" * 8),
     "objects": npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"\x80\x04N."),
-    "fortran": npy("{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2)}", b"\0" * 8),
+    "fortran": npy("{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2), }", b"\0" * 8),
+    "an open bracket": npy("(", b""),
+    "a list as key": npy("{[]: 1}", b""),
+    "deep": npy("-" * 9000 + "1", b""),
+    "too many axes": npy(F4 % ("(" + "1, " * 100 + ")"), b"\0" * 4),
+    "no elements, huge": npy(F4 % "(0, 999999999, 999999999, 999999999)", b""),
+    "no elements, huger": npy(F4 % ("(0, " + "9" * 30 + ")"), b""),
+    "digits without end": npy(F4 % ("(" + "9" * 9000 + ")"), b"\0" * 4),
+    "python 2": npy(F4 % "(1L,)", b"\0" * 4),
+    "header past the end": npy(F4 % "(1,)", b"\0" * 4)[:40],
     "code": npy("__import__('os').getpid()", b""),
     "version 2": npy(F4 % "(2,)", b"\0" * 8, b"\x02\x00"),
 }

@@ -9,6 +9,7 @@ import pytest
 from edge_sdk import Engine, Personalizer, open_bundle
 from edge_sdk.errors import BadUpdateError, CapacityError, InvalidOptionError
 from export.bundle_writer import write_bundle
+from federated.errors import NothingLearnedError
 from federated.next_bundle import HISTORY, RunSummary, name_labels, write_next_bundle
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def test_a_new_version_holds_the_new_state_and_all_the_rest(
     assert "Version 2: federated rounds" in card
 
     before, after = Engine(old).initial_state(), Engine(new).initial_state()
-    np.testing.assert_array_equal(after["prototypes"], before["prototypes"] + np.float32(0.125))
+    step = np.float32([[0.125], [0.125], [0], [0]])  # the bundle names two of its four slots
+    np.testing.assert_array_equal(after["prototypes"], before["prototypes"] + step)
     np.testing.assert_array_equal(after["counts"], before["counts"])
 
 
@@ -81,14 +83,28 @@ def test_the_encoding_of_the_starting_state_is_kept(
     )
     graphs = {name: data for name, data in first.files.items() if name.endswith(".onnx")}
     write_bundle(tmp_path / "old", manifest_fields=draft, graphs=graphs, model_card="card")
-    shared = {"prototypes": np.linspace(-2, 2, 32, dtype=np.float32).reshape(4, 8)}
+    shared = {"prototypes": np.linspace(-4, 4, 32, dtype=np.float32).reshape(4, 8)}
     write_next_bundle(tmp_path / "new", open_bundle(tmp_path / "old"), shared, SUMMARY)
 
     new = open_bundle(tmp_path / "new")
     assert new.manifest.quantization["init"] == encoding
     got = Engine(new).initial_state()
-    np.testing.assert_allclose(got["prototypes"], shared["prototypes"], atol=atol)
+    np.testing.assert_allclose(got["prototypes"][:2], shared["prototypes"][:2], atol=atol)
     np.testing.assert_array_equal(got["counts"], Engine(first).initial_state()["counts"])
+
+
+def test_rounds_without_any_update_write_nothing(
+    tiny_labelled_bundle: Path, tmp_path: Path
+) -> None:
+    idle = replace(SUMMARY, num_updates=0)
+    with pytest.raises(NothingLearnedError):
+        write_next_bundle(
+            tmp_path / "new",
+            open_bundle(tiny_labelled_bundle),
+            moved(tiny_labelled_bundle, 0),
+            idle,
+        )
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_state_that_does_not_fit_writes_nothing(

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.supercore.inflatable.inflatable_utils import (
+    inflate_object_from_contents,
+    validate_object_content,
+)
 from flwr.supercore.task_identity import TaskIdentity
 
 from edge_sdk.update import ModelUpdate
@@ -35,6 +39,7 @@ class FakeGrid:
         self.sent: dict[str, Message] = {}
         self.slow: dict[int, int] = {}
         self.unsendable: set[int] = set()
+        self.decoding_error: Exception = ValueError()
 
     def get_node_ids(self) -> list[int]:
         return self.nodes
@@ -61,7 +66,7 @@ class FakeGrid:
                 continue
             answer = self.answer(msg)
             if answer is UNDECODABLE:
-                raise ValueError
+                raise self.decoding_error
             if isinstance(answer, Error) or answer is not None:
                 replies.append(Message(answer, reply_to=msg))
         return replies
@@ -134,8 +139,32 @@ def test_a_round_closes_at_enough_updates_and_failures_do_not_count() -> None:
     assert sorted(replies) == ["ann", "bob"]
 
 
-def test_a_reply_that_flower_cannot_decode_takes_no_other_with_it() -> None:
+def flower_error(object_type: str, body: str) -> Exception:
+    """What Flower raises on an object that its store took but that does not hold what it says."""
+    content = f"{object_type}  {len(body)}\0{body}".encode()
+    validate_object_content(content)
+    try:
+        inflate_object_from_contents("x", {"x": content})
+    except Exception as error:  # noqa: BLE001 - which one is the question
+        return error
+    pytest.fail("Flower reads it after all")
+
+
+@pytest.mark.parametrize(
+    ("object_type", "body"),
+    [
+        ("ConfigRecord", "?"),
+        ("ArrayRecord", "{"),
+        ("RecordDict", "[" * 100_000),
+        ("Array", '{"arraychunk_ids": [7]}'),
+        ("Message", "?"),
+    ],
+)
+def test_a_reply_that_flower_cannot_decode_takes_no_other_with_it(
+    object_type: str, body: str
+) -> None:
     grid = FakeGrid(lambda msg: UNDECODABLE if msg.metadata.dst_node_id == 11 else GOOD)
+    grid.decoding_error = flower_error(object_type, body)
     replies = gather(grid, round_deadline_s=30)
     assert {client: reply.failure for client, reply in replies.items()} == {
         "ann": "malformed",

@@ -104,6 +104,23 @@ def test_damaged_data_is_refused(data: Path) -> None:
         OmniglotTasks(data)
 
 
+@pytest.mark.parametrize("change", ["pixels", "method", "array"])
+def test_damage_of_any_kind_is_refused(data: Path, change: str) -> None:
+    path = data / "omniglot" / "omniglot28.npz"
+    np.savez_compressed(path, **imitation())
+    content = bytearray(path.read_bytes())
+    if change == "pixels":
+        content[200:240] = b"\xff" * 40  # inside a compressed stream
+    elif change == "method":
+        content[content.index(b"PK\x01\x02") + 10] = 99  # of the first entry in the directory
+    path.write_bytes(content)
+    if change == "array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    with pytest.raises(BadDataError, match="damaged"):
+        OmniglotTasks(data)
+
+
 def test_unknown_names_are_refused(data: Path) -> None:
     with pytest.raises(NoSuchSplitError):
         OmniglotTasks(data).pool("background")

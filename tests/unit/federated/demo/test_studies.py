@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from edge_sdk.errors import InvalidOptionError
 from export.progress import LineProgress
 from federated.demo.run import run_demo
-from federated.demo.studies import DemoOptions, open_studies
+from federated.demo.studies import DemoOptions, _plainly_named, open_studies
+from tests.unit.federated.demo.samples import pool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,3 +45,8 @@ def test_one_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match="seeds"):
         run_demo(DemoOptions(seeds=1), tmp_path, say=lambda _: None, show_progress=LineProgress)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_characters_have_short_names() -> None:
+    images = replace(pool(), class_names=["Old_Tengwar/character07/rot000", "A/b1/c", "A/b2/c"])
+    assert _plainly_named(images).class_names[0] == "Old Tengwar 07"

@@ -1,0 +1,135 @@
+"""What states that did not see an example answer for it: the folds of a cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sdk.errors import DivergedError
+from edge_sdk.paired_tests import Answers
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from edge_sdk._core import State
+    from edge_sdk.arrays import Float32Array, Int64Array
+    from edge_sdk.engine import Engine
+
+    Flags = npt.NDArray[np.bool_]
+
+NO_SLOT = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOutAnswers:
+    """What states answered for examples that they were not adapted on; `[n]` each.
+
+    Attributes:
+        judged: Whether an example was held out at all, bool; the others are not answered below.
+        candidate: By a state adapted on the other folds.
+        current: By one adapted on what the current state saw of the other folds; None without one.
+        base: By the bundle's starting state.
+        num_folds: How many folds there were.
+    """
+
+    judged: Flags
+    candidate: Answers
+    current: Answers | None
+    base: Answers
+    num_folds: int
+
+
+def held_out_answers(
+    engine: Engine,
+    features: Float32Array,
+    slots: Int64Array,
+    *,
+    current: Flags | None,
+    folds: int,
+) -> HeldOutAnswers:
+    """Cross-validate over examples `[n, *features.shape]` with their slots `[n]`, n >= 1.
+
+    A fold whose adaptation diverges has answered nothing right.
+    """
+    base = engine.initial_state()
+    fold_of = assign_folds(features, slots, base["counts"] > 0, folds=folds)
+    num_folds = int(fold_of.max()) + 1
+    candidate, by_current = _no_answers(len(slots)), _no_answers(len(slots))
+    for fold in range(num_folds):
+        inside = fold_of == fold
+        _fill(candidate, engine, features, slots, seen=~inside, asked=inside)
+        if current is not None:
+            _fill(by_current, engine, features, slots, seen=current & ~inside, asked=inside)
+    return HeldOutAnswers(
+        judged=fold_of != NO_SLOT,
+        candidate=candidate,
+        current=None if current is None else by_current,
+        base=answers_of(engine, features, slots, base),
+        num_folds=num_folds,
+    )
+
+
+def assign_folds(
+    features: Float32Array, slots: Int64Array, known: Flags, *, folds: int
+) -> Int64Array:
+    """The fold of each example, int64 `[n]`; -1 for one that cannot be judged.
+
+    Each label is spread over as many folds as it can. Examples with the same features share a
+    fold, so that a copy cannot vouch for its original. The only example of a label that the base
+    does not know (`known` `[ways]` is False) is in no fold: without it there is no such label.
+    """
+    flat = np.ascontiguousarray(features.reshape(len(features), -1))
+    copies = np.unique(flat, axis=0, return_inverse=True)[1].reshape(-1)
+    distinct = np.unique(np.stack([slots, copies], axis=1), axis=0)
+    can_judge = known | (np.bincount(distinct[:, 0], minlength=len(known)) > 1)
+    fold_of_copy: dict[int, int] = {}
+    for row in np.argsort(slots, kind="stable"):
+        if can_judge[slots[row]]:
+            fold_of_copy.setdefault(int(copies[row]), len(fold_of_copy) % folds)
+    return np.array(
+        [
+            fold_of_copy[int(copy)] if can_judge[slot] else NO_SLOT
+            for slot, copy in zip(slots, copies, strict=True)
+        ],
+        dtype=np.int64,
+    )
+
+
+def answers_of(engine: Engine, features: Float32Array, slots: Int64Array, state: State) -> Answers:
+    """What a state answers for n >= 1 examples; nothing right where it has no slot in use."""
+    if not np.any(state["counts"] > 0):
+        return _no_answers(len(slots))
+    logits = engine.predict(features, state).logits.astype(np.float64)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return Answers(
+        right=logits.argmax(axis=1) == slots,
+        probability=powers[np.arange(len(slots)), slots] / powers.sum(axis=1),
+    )
+
+
+def _no_answers(num: int) -> Answers:
+    return Answers(np.zeros(num, dtype=bool), np.zeros(num))
+
+
+def _fill(
+    answers: Answers,
+    engine: Engine,
+    features: Float32Array,
+    slots: Int64Array,
+    *,
+    seen: Flags,
+    asked: Flags,
+) -> None:
+    """Set the answers to the `asked` examples: those of a state adapted on the `seen` ones."""
+    try:
+        state = (
+            engine.adapt(features[seen], slots[seen]).state
+            if seen.any()
+            else engine.initial_state()
+        )
+    except DivergedError:
+        return
+    found = answers_of(engine, features[asked], slots[asked], state)
+    answers.right[asked], answers.probability[asked] = found.right, found.probability
