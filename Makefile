@@ -3,14 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cpp test-python lint bench clean
+.PHONY: help demo test test-cpp test-python test-sanitize test-targets fuzz lint bench clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := edge_sdk export federated
 CPP_BUILD := build/ctest
 CPP_SOURCES := CMakeLists.txt $(wildcard csrc/*/*) $(wildcard csrc/*/*/*)
-CPP_FILES := $(filter %.h %.cpp,$(CPP_SOURCES))
+CPP_FILES := $(filter %.h %.hpp %.cpp,$(CPP_SOURCES)) $(wildcard examples/*/main.c*)
 # Byte-compiling torch and its like costs half of the installation; imports compile what they use.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq install --no-compile --prefer-binary
 
@@ -20,6 +20,10 @@ help:
 	@echo 'make lint   formatting, lint, types and import rules'
 	@echo 'make bench  speed beside other training runtimes; writes benchmarks/results'
 	@echo 'make clean  remove what these commands made'
+	@echo 'Longer ones, not part of make test:'
+	@echo 'make test-sanitize  C++ tests under ASan + UBSan, then under TSan'
+	@echo 'make test-targets   installs emulators and cross compilers (apt), tests on them'
+	@echo 'make fuzz           each parser of bytes for FUZZ_SECONDS (30) under ASan + UBSan; needs clang'
 
 # --- environment -------------------------------------------------------------------------------
 
@@ -70,6 +74,42 @@ test-cpp: $(VENV)/.core
 test-python: $(VENV)/.core
 	@echo 'Python tests:'
 	@$(BIN)/python -m pytest -q
+
+SANITIZERS := address,undefined thread
+test-sanitize: $(VENV)/.core
+	@for sanitizer in $(SANITIZERS); do \
+	  build=build/sanitize-$${sanitizer%%,*}; \
+	  echo "C++ tests under $$sanitizer:"; \
+	  PATH="$(abspath $(BIN)):$$PATH" cmake -S . -B $$build -G Ninja --log-level=WARNING \
+	    -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDGE_SANITIZE=$$sanitizer >/dev/null; \
+	  $(BIN)/cmake --build $$build -- --quiet; \
+	  $(BIN)/ctest --test-dir $$build --output-on-failure --no-tests=error \
+	    | grep -vE '^ +Start |^Test project|^Internal ctest'; \
+	done
+
+test-targets: $(VENV)/.core
+	@scripts/targets/arm64.sh $(BIN)/python
+	@$(BIN)/python -m pytest -q tests/e2e/test_arm64.py
+
+FUZZ_SECONDS ?= 30
+FUZZERS := state examples manifest graph
+fuzz: $(VENV)/.core
+	@command -v clang++ >/dev/null || { echo 'make fuzz needs clang with libFuzzer.' >&2; exit 1; }
+	@$(BIN)/cmake -S . -B build/fuzz -G Ninja --log-level=WARNING \
+	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_CXX_COMPILER=clang++ \
+	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDGE_SANITIZE=address,undefined \
+	  -DEDGE_BUILD_FUZZERS=ON -DEDGE_BUILD_TESTS=OFF >/dev/null
+	@$(BIN)/cmake --build build/fuzz --target $(addprefix fuzz_,$(FUZZERS)) -- --quiet
+	@for name in $(FUZZERS); do \
+	  mkdir -p build/fuzz/found/$$name; \
+	  dict=csrc/fuzz/$$name.dict; \
+	  echo "Fuzzing $$name for $(FUZZ_SECONDS) s ..."; \
+	  build/fuzz/csrc/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 \
+	    -rss_limit_mb=2048 -artifact_prefix=build/fuzz/crash-$$name- \
+	    $$(test ! -e $$dict || echo "-dict=$$dict") build/fuzz/found/$$name csrc/fuzz/corpus/$$name \
+	    2>build/fuzz/$$name.log || { tail -60 build/fuzz/$$name.log >&2; exit 1; }; \
+	  tail -1 build/fuzz/$$name.log; \
+	done
 
 lint: $(VENV)/.core
 	@status=0; \

@@ -44,7 +44,8 @@ class DriftOptions:
     """How soon drift is noticed, against how often wrongly.
 
     With the defaults both false-alarm rates are below 0.05 a thousand events, and a rise of the
-    error from 10 to 30 % is noticed after about 90 answers (benchmarks/results/drift.json).
+    error from 10 to 30 % is noticed in fewer than 150 answers by half of all users, once some
+    hundreds came before (benchmarks/guard/drift.py measures both).
 
     Attributes:
         adwin_delta: Of `Adwin`.

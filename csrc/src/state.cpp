@@ -7,17 +7,15 @@
 #include <unordered_set>
 #include <utility>
 
+#include "bytes.h"
 #include "crc32.h"
 #include "edge/error.h"
-
-// Every platform this is built for is little-endian; a big-endian one needs byte swaps below.
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
-static_assert(sizeof(float) == 4);
 
 namespace edge {
 namespace {
 
 constexpr std::string_view kMagic = "EDGESTAT";
+constexpr const char* kWhat = "state bytes";
 constexpr std::uint32_t kFormat = 1;
 constexpr std::size_t kAlignedFloats = kAlignment / sizeof(float);
 
@@ -28,39 +26,7 @@ bool is_plain_name(std::string_view name) {
          std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
-template <typename T>
-void put(std::string& out, T value) {
-  char raw[sizeof value];
-  std::memcpy(raw, &value, sizeof value);
-  out.append(raw, sizeof value);
-}
-
-// Reads from the front of a byte string; never past its end.
-class Reader {
- public:
-  explicit Reader(std::string_view rest) : rest_(rest) {}
-
-  std::string_view take(std::size_t count) {
-    if (count > rest_.size()) refuse("state bytes end too early");
-    const std::string_view taken = rest_.substr(0, count);
-    rest_.remove_prefix(count);
-    return taken;
-  }
-
-  template <typename T>
-  T number() {
-    T value{};
-    std::memcpy(&value, take(sizeof value).data(), sizeof value);
-    return value;
-  }
-
-  std::size_t left() const { return rest_.size(); }
-
- private:
-  std::string_view rest_;
-};
-
-TensorSpec read_spec(Reader& reader) {
+TensorSpec read_spec(ByteReader& reader) {
   const auto name_length = reader.number<std::uint32_t>();
   if (name_length > StateLayout::kMaxNameLength) refuse("state bytes hold an oversized name");
   TensorSpec spec;
@@ -150,10 +116,10 @@ StatePtr State::from_bytes(std::string_view bytes) {
   }
   const std::string_view body = bytes.substr(0, bytes.size() - kChecksum);
   if (body.substr(0, kMagic.size()) != kMagic) refuse("these are not the bytes of a state");
-  Reader checksum(bytes.substr(body.size()));
+  ByteReader checksum(bytes.substr(body.size()), kWhat);
   if (checksum.number<std::uint32_t>() != crc32(body)) refuse("state bytes are damaged");
 
-  Reader reader(body.substr(kMagic.size()));
+  ByteReader reader(body.substr(kMagic.size()), kWhat);
   const auto format = reader.number<std::uint32_t>();
   if (format != kFormat) {
     refuse("state bytes have format " + std::to_string(format) + ", this version reads format " +
