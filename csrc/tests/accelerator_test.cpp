@@ -36,17 +36,21 @@ TEST(a_plug_in_that_is_missing_is_refused) {
   CHECK_THROWS(kProvider, "register the plug-in", learner.engine());
 }
 
-TEST(compiled_nodes_must_hold_their_binary) {
+TEST(compiled_nodes_are_for_compiled_files_and_must_hold_their_binary) {
   for (const std::int64_t mode : {0, 1}) {
     GraphWriter graph;
     graph.input("x", {8, kDim}).output("features", {8, kDim});
-    graph.node("EPContext", {"x"}, "features", {{"embed_mode", mode}});
+    graph.node("EPContext", {"x"}, "features", {{"embed_mode", mode}}, "com.microsoft");
     Learner learner;
     learner.embed = graph.bytes();
+    CHECK_THROWS(kBadBundle, "embed.onnx: uses the operator com.microsoft.EPContext",
+                 learner.engine());
+    learner.options.accelerator =
+        Accelerator{"xnnpack", "XnnpackExecutionProvider", "", {}, 0, true, "embed.SM8650.onnx"};
     if (mode == 0) {
       CHECK_THROWS(kBadBundle, "binary lies in another file", learner.engine());
     } else {
-      CHECK_THROWS(kRuntimeFailed, "embed.onnx", learner.engine());  // the CPU has no such operator
+      CHECK_THROWS(kProvider, "without XnnpackExecutionProvider", learner.engine());
     }
   }
 }

@@ -236,10 +236,18 @@ def test_a_graph_that_the_htp_does_not_take_whole_is_refused_whole(
     np.testing.assert_array_equal(fallback.embed(x[:2]), Engine(odd).embed(x[:2]))
 
 
-def test_a_compiled_file_that_does_not_fit_is_refused(bundle: Path, tmp_path: Path) -> None:
-    wrong = tiny.rewrite(
-        bundle, tmp_path / "wrong", graphs={"embed.SM8650.onnx": b"garbage that is no graph"}
-    )
-    with pytest.raises(BadBundleError, match=r"embed\.SM8650\.onnx"):
-        Engine(wrong, providers=(SM8650, "cpu"))
-    assert Engine(wrong).placement.provider == "cpu"
+def test_a_compiled_file_that_is_no_graph_is_no_bundle(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadBundleError, match=r"embed\.SM8650\.onnx: is not an ONNX graph"):
+        tiny.rewrite(bundle, tmp_path / "wrong", graphs={"embed.SM8650.onnx": b"garbage"})
+
+
+def test_a_compiled_file_with_a_damaged_binary_is_refused(bundle: Path, tmp_path: Path) -> None:
+    report = compile_bundle(bundle, socs=["SM8650"], out=tmp_path / "compiled")
+    model = onnx.load_from_string(open_bundle(report.path).files["embed.SM8650.onnx"])
+    context = next(a for a in model.graph.node[0].attribute if a.name == "ep_cache_context")
+    context.s = b"garbage that is no binary"
+    damaged = {"embed.SM8650.onnx": model.SerializeToString()}
+    wrong = tiny.rewrite(report.path, tmp_path / "wrong", graphs=damaged)
+    with pytest.raises(ProviderError, match=r"embed\.SM8650\.onnx"):
+        Engine(wrong, providers=(SM8650,))
+    assert Engine(wrong, providers=(SM8650, "cpu")).placement.provider == "cpu"
