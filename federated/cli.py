@@ -160,9 +160,6 @@ def run_command(
         msg = f"--homes {homes} is not a folder; it holds one Personalizer home for each user"
         raise InvalidOptionError(msg)
     users = sorted(path for path in homes.iterdir() if (path / STORE_NAME).is_file())
-    if not users:
-        msg = f"no folder in --homes {homes} is a Personalizer home: none holds {STORE_NAME}"
-        raise InvalidOptionError(msg)
     signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
     report = run_on_loopback(bundle, users, out, options, deploy)
     if json_output:

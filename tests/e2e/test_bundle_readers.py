@@ -146,6 +146,63 @@ def test_both_judge_a_missing_or_added_key_alike(
         check_same_verdict(c_reader, tiny_labelled_bundle, ("one more", key))
 
 
+def with_optional_keys(manifest: Json) -> Json:
+    """The same manifest with a head kernel over all of its state, and an expiry date."""
+    ways, dim = manifest["ways"], manifest["features"]["shape"][0]
+    shapes = {"head": [ways, dim], "bias": [ways], "counts": [ways]}
+    roles = {"head": "slot", "bias": "slot", "counts": "personal"}
+    kernel = {"kind": "softmax_sgd", "weight": "head", "bias": "bias", "rate": 0.5}
+    return {
+        **manifest,
+        "state": [
+            {"name": name, "shape": shape, "dtype": "float32", "role": roles[name]}
+            for name, shape in shapes.items()
+        ],
+        "kernel": {**kernel, "rate_per_slot": True, "momentum": 0.0},
+        "expires": "2028-02-29",
+    }
+
+
+def test_both_judge_the_optional_keys_alike(c_reader: CReader, tiny_gradient_bundle: Path) -> None:
+    plain = json.loads((tiny_gradient_bundle / "manifest.json").read_text())
+    good = with_optional_keys(plain)
+    forge(tiny_gradient_bundle, json.dumps(good).encode())
+    assert check_same_verdict(c_reader, tiny_gradient_bundle, "optional keys")
+    days = [
+        "2028-2-29",
+        "2027-02-29",
+        "0000-01-01",
+        "2028-13-01",
+        "20280229",
+        "2028-W09-2",
+        "2028-02-30",
+    ]
+    changes = [{"expires": day} for day in (*days, "0001-01-01", "9999-12-31", *ODD_VALUES)]
+    changes += [
+        {"kernel": {**good["kernel"], key: odd}}
+        for key in good["kernel"]
+        for odd in (*ODD_VALUES, 0.999, "bias", "counts", False)
+    ]
+    changes += [
+        {"state": plain["state"]},
+        {"state": good["state"][:2]},
+        {"adaptation": "closed_form"},
+    ]
+    accepted = 0
+    for change in changes:
+        forge(tiny_gradient_bundle, json.dumps({**good, **change}).encode())
+        accepted += check_same_verdict(c_reader, tiny_gradient_bundle, change)
+    assert 3 < accepted < len(changes) / 4
+
+
+@pytest.mark.parametrize("size", [0, 63, 64, 65])
+def test_both_admit_a_signature_of_the_right_size(
+    c_reader: CReader, tiny_bundle: Path, size: int
+) -> None:
+    (tiny_bundle / "manifest.sig").write_bytes(b"s" * size)
+    assert check_same_verdict(c_reader, tiny_bundle, size) == (size == 64)
+
+
 def test_both_judge_flipped_bits_in_the_manifest_alike(
     c_reader: CReader, tiny_bundle: Path
 ) -> None:

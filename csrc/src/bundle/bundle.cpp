@@ -60,8 +60,8 @@ int open_retrying(int folder, const char* name, int flags) {
 }
 
 bool is_known(std::string_view name) {
-  return name == kManifestName || name == kDigestName || name == kEmbedName ||
-         is_compiled_embed(name) ||
+  return name == kManifestName || name == kDigestName || name == kSignatureName ||
+         name == kEmbedName || is_compiled_embed(name) ||
          std::find(kRequiredNames.begin(), kRequiredNames.end(), name) != kRequiredNames.end();
 }
 
@@ -134,6 +134,14 @@ std::string check_manifest_digest(int folder, const std::string& raw_manifest) {
   return digest;
 }
 
+// Signatures are checked in Python only; one that cannot be one is refused here too.
+void check_signature_size(int folder) {
+  const std::size_t size = read_file(folder, kSignatureName, kSignatureBytes).size();
+  if (size != static_cast<std::size_t>(kSignatureBytes)) {
+    refuse("manifest.sig has " + std::to_string(size) + " bytes, a signature has 64");
+  }
+}
+
 std::string read_listed(int folder, const std::string& name, const FileEntry& entry) {
   std::string data = read_file(folder, name, kMaxFileBytes);
   if (static_cast<std::int64_t>(data.size()) != entry.size) {
@@ -171,11 +179,12 @@ Bundle open_bundle(const std::string& path) {
   }
   const auto found = read_names(folder.get());
   const std::string raw_manifest = read_file(folder.get(), kManifestName, kMaxManifestBytes);
+  if (found.find(kSignatureName) != found.end()) check_signature_size(folder.get());
   Bundle bundle;
   bundle.digest = check_manifest_digest(folder.get(), raw_manifest);
   bundle.manifest = parse_manifest(raw_manifest);
   for (const std::string& name : found) {
-    if (name == kManifestName || name == kDigestName) continue;
+    if (name == kManifestName || name == kDigestName || name == kSignatureName) continue;
     if (bundle.manifest.files.count(name) == 0) {
       refuse(name + " is in the bundle, but manifest.json does not list it");
     }

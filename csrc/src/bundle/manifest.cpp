@@ -1,5 +1,6 @@
 // manifest.json of format 1: the same checks as those of edge_sdk/manifest_json.py.
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 
 #include "bundle/names.h"
@@ -17,6 +18,7 @@ constexpr std::int64_t kMaxWays = 1 << 16U;
 constexpr std::int64_t kMaxElements = kMaxFileBytes / 4;
 constexpr std::size_t kMaxTensors = 4096;
 constexpr std::size_t kMaxLabelCharacters = 256;
+constexpr double kMaxRate = 1e6;
 
 bool starts_name(char c) { return c != '.' && c != '_' && c != '-'; }
 bool starts_tensor_name(char c) { return c != '.' && !(c >= '0' && c <= '9'); }
@@ -106,15 +108,17 @@ void check_top_keys(const Place& top) {
     top.look("format").refuse("is " + std::to_string(format) + ", this version reads format " +
                               std::to_string(kFormat));
   }
-  top.check_keys({"format", "name", "version", "parent", "learner", "adaptation", "steps", "ways",
-                  "labels", "input", "features", "state", "quantization", "quality", "provenance",
-                  "files"});
+  top.check_keys(
+      {"format", "name", "version", "parent", "learner", "adaptation", "steps", "ways", "labels",
+       "input", "features", "state", "quantization", "quality", "provenance", "files"},
+      {"expires", "kernel"});
 }
 
 // The parts that a device has no use for; they are checked all the same.
 void check_the_rest(const Place& top) {
   const Place parent = top.look("parent");
   if (!parent.is_null()) parent.hex_digest();
+  if (const auto expires = top.find("expires")) expires->check_date();
   for (const Place& value : top.look("quantization").mapping()) value.text(1, 128);
   for (const Place& value : top.look("quality").mapping()) value.check_number();
   top.look("provenance").mapping();
@@ -132,6 +136,41 @@ std::vector<std::string> read_labels(const Place& place, std::int64_t ways) {
     place.refuse("must be at most ways = " + std::to_string(ways));
   }
   return labels;
+}
+
+// A kernel covers the whole state, so that nothing is left for a graph to do.
+SoftmaxSgd read_kernel(const Place& place, const EngineSpec& spec,
+                       const std::vector<StateEntry>& state) {
+  place.check_keys({"kind", "weight", "bias", "rate", "rate_per_slot", "momentum"});
+  place.look("kind").choice({"softmax_sgd"});
+  SoftmaxSgd kernel;
+  kernel.weight = place.look("weight").name("_.", &starts_tensor_name);
+  kernel.bias = place.look("bias").name("_.", &starts_tensor_name);
+  kernel.rate = place.look("rate").number();
+  kernel.rate_per_slot = place.look("rate_per_slot").boolean();
+  kernel.momentum = place.look("momentum").number();
+  if (!(kernel.rate > 0 && kernel.rate <= kMaxRate)) {
+    place.look("rate").refuse("must be > 0 and at most 1e+06");
+  }
+  if (!(kernel.momentum >= 0 && kernel.momentum < 1)) {
+    place.look("momentum").refuse("must be in [0, 1)");
+  }
+  if (kernel.weight == kernel.bias || kernel.weight == "counts" || kernel.bias == "counts") {
+    place.refuse("must name two tensors, and not counts");
+  }
+  if (spec.closed_form) place.refuse("needs a gradient bundle");
+  if (spec.feature_shape.size() != 1) place.refuse("needs features of one axis");
+  std::map<std::string, Shape> wanted = {{kernel.weight, {spec.ways, spec.feature_shape[0]}},
+                                         {kernel.bias, {spec.ways}},
+                                         {"counts", {spec.ways}}};
+  if (kernel.momentum > 0) {
+    wanted[kernel.weight + ".velocity"] = wanted.at(kernel.weight);
+    wanted[kernel.bias + ".velocity"] = wanted.at(kernel.bias);
+  }
+  std::map<std::string, Shape> found;
+  for (const StateEntry& entry : state) found[entry.spec.name] = entry.spec.shape;
+  if (found != wanted) place.refuse("needs a state of exactly the tensors it adapts and counts");
+  return kernel;
 }
 
 EngineSpec read_spec(const Place& top) {
@@ -157,6 +196,7 @@ EngineSpec read_spec(const Place& top) {
     state.push_back(read_tensor(item));
   }
   check_state_entries(state, spec.ways, top.look("state"));
+  if (const auto kernel = top.find("kernel")) spec.kernel = read_kernel(*kernel, spec, state);
   for (StateEntry& entry : state) spec.state.push_back(std::move(entry.spec));
   return spec;
 }

@@ -9,6 +9,7 @@ namespace edge {
 
 inline constexpr std::string_view kManifestName = "manifest.json";
 inline constexpr std::string_view kDigestName = "manifest.sha256";
+inline constexpr std::string_view kSignatureName = "manifest.sig";  // whose check is the app's
 inline constexpr std::string_view kEmbedName = "embed.onnx";
 
 /// Listed in every manifest; `kEmbedName` is listed where something is frozen.
@@ -31,6 +32,7 @@ inline bool is_compiled_embed(std::string_view name) noexcept {
 }
 
 inline constexpr std::int64_t kMaxManifestBytes = std::int64_t{1} << 20U;
+inline constexpr std::int64_t kSignatureBytes = 64;
 inline constexpr std::int64_t kMaxFileBytes = std::int64_t{64} << 20U;
 
 }  // namespace edge

@@ -2,6 +2,7 @@
 #include "bundle/place.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -39,12 +40,19 @@ Place Place::look(std::string_view key) const {
   return at((path_.empty() ? "" : ".") + std::string(key), *found);
 }
 
-void Place::check_keys(std::initializer_list<std::string_view> keys) const {
+std::optional<Place> Place::find(std::string_view key) const {
+  if (value_->kind != Json::Kind::kObject || value_->find(key) == nullptr) return std::nullopt;
+  return look(key);
+}
+
+void Place::check_keys(std::initializer_list<std::string_view> keys,
+                       std::initializer_list<std::string_view> optional) const {
+  const auto is_in = [](std::initializer_list<std::string_view> some, std::string_view key) {
+    return std::find(some.begin(), some.end(), key) != some.end();
+  };
   for (const std::string_view key : keys) look(key);
   for (const std::string& key : value_->keys) {
-    if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-      refuse("has the unknown key " + shown(key));
-    }
+    if (!is_in(keys, key) && !is_in(optional, key)) refuse("has the unknown key " + shown(key));
   }
 }
 
@@ -89,6 +97,37 @@ void Place::check_number() const {
   if (!is_number || !(std::fabs(json_number(value_->text)) <= 1e300)) {
     refuse("must be a finite number");
   }
+}
+
+double Place::number() const {
+  check_number();
+  return json_number(value_->text);
+}
+
+bool Place::boolean() const {
+  if (value_->kind != Json::Kind::kBool) refuse("must be true or false");
+  return value_->truth;
+}
+
+void Place::check_date() const {
+  const std::string& day = text(10, 10);
+  const auto digits = [&](std::size_t from, std::size_t count) {
+    int value = 0;
+    for (std::size_t i = from; i < from + count; ++i) {
+      if (day[i] < '0' || day[i] > '9') refuse("must be a date YYYY-MM-DD");
+      value = value * 10 + (day[i] - '0');
+    }
+    return value;
+  };
+  if (day.size() != 10 || day[4] != '-' || day[7] != '-') refuse("must be a date YYYY-MM-DD");
+  const int year = digits(0, 4);
+  const int month = digits(5, 2);
+  const int date = digits(8, 2);
+  constexpr std::array<int, 12> kDays = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  if (year < 1 || month < 1 || month > 12 || date < 1) refuse("must be a date YYYY-MM-DD");
+  const bool is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+  const int last = kDays.at(static_cast<std::size_t>(month - 1)) + (month == 2 && is_leap ? 1 : 0);
+  if (date > last) refuse("must be a date YYYY-MM-DD");
 }
 
 const std::string& Place::text(std::size_t shortest, std::size_t longest) const {

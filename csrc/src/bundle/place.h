@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,8 +25,12 @@ class Place {
   /// The value under `key` of an object.
   Place look(std::string_view key) const;
 
-  /// Checks for an object with exactly these keys.
-  void check_keys(std::initializer_list<std::string_view> keys) const;
+  /// The value under `key` of an object, where there is one.
+  std::optional<Place> find(std::string_view key) const;
+
+  /// Checks for an object with exactly these keys; those of `optional` may be absent.
+  void check_keys(std::initializer_list<std::string_view> keys,
+                  std::initializer_list<std::string_view> optional = {}) const;
 
   /// The values of an object with any keys of 1 to 128 characters, at most 4096; `keys()` in order.
   std::vector<Place> mapping() const;
@@ -37,6 +42,10 @@ class Place {
   std::int64_t integer(std::int64_t smallest, std::int64_t largest) const;
   /// Checks for an integer or real of at most 1e300.
   void check_number() const;
+  double number() const;
+  bool boolean() const;
+  /// Checks for a day of the calendar, `YYYY-MM-DD`.
+  void check_date() const;
   /// A string whose length in characters is in a range.
   const std::string& text(std::size_t shortest, std::size_t longest) const;
   /// A string of 1 to 128 of `[A-Za-z0-9]` and `more`; the first one must pass `starts`.

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from edge_sdk import open_bundle
 from edge_sdk.cli.app import app
+from edge_sdk.store import FILE_NAME
 from federated import deploy
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def test_run_gives_each_home_a_node(
     monkeypatch.setattr("signal.signal", lambda *_: None)
     for name in ("bob", "ann"):
         (tmp_path / "homes" / name).mkdir(parents=True)
+        (tmp_path / "homes" / name / FILE_NAME).touch()
+    (tmp_path / "homes" / ".cache").mkdir()
     (tmp_path / "homes" / "notes.txt").write_text("not a home")
     arguments = ["run", "--bundle", tiny_labelled_bundle, "--homes", tmp_path / "homes"]
     status, out, _ = run(*arguments, "--rounds", 4, "--out", tmp_path / "new", "--json")

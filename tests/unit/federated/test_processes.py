@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from federated.errors import DeploymentError
 from federated.processes import ProcessSet, marked_processes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SLEEP = "import time; time.sleep(60)"
@@ -57,6 +59,15 @@ def test_nothing_is_left_of_a_family_that_ignores_the_signal(tmp_path: Path) -> 
     assert marked_processes(processes.mark) == []
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where a shell started the tests in the background with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_interrupt_waits_until_everything_is_stopped(tmp_path: Path) -> None:
     processes = ProcessSet(tmp_path, os.environ)
     processes.start("sleeper", [sys.executable, "-c", SLEEP])
