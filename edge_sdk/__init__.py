@@ -25,6 +25,7 @@ from edge_sdk.errors import (
     NonFiniteError,
     NothingTaughtError,
     OlderBundleError,
+    ProviderError,
     RuntimeFailedError,
     RuntimeLibraryError,
     ShapeMismatchError,
@@ -40,6 +41,8 @@ from edge_sdk.keys import FileKeyStore, KeyStore
 from edge_sdk.manifest import Manifest, TensorSpec
 from edge_sdk.personal_state import PersonalPrediction
 from edge_sdk.personalizer import Personalizer
+from edge_sdk.provider_options import BuiltInProvider, QnnProvider
+from edge_sdk.providers import Placement
 from edge_sdk.store_rows import Example
 from edge_sdk.trust import TrustedKey, TrustPolicy
 from edge_sdk.update import ModelUpdate
@@ -53,6 +56,7 @@ __all__ = [
     "BadBundleError",
     "BadStateError",
     "BadUpdateError",
+    "BuiltInProvider",
     "Bundle",
     "Capacity",
     "CapacityError",
@@ -79,7 +83,10 @@ __all__ = [
     "OlderBundleError",
     "PersonalPrediction",
     "Personalizer",
+    "Placement",
     "Prediction",
+    "ProviderError",
+    "QnnProvider",
     "RuntimeFailedError",
     "RuntimeLibraryError",
     "ShapeMismatchError",

@@ -25,6 +25,21 @@ class State:
     def __setstate__(self, state: bytes) -> None: ...
 
 @final
+class Accelerator:
+    def __init__(
+        self,
+        *,
+        name: str,
+        provider: str,
+        plugin: str,
+        options: list[tuple[str, str]],
+        batch: int,
+        share_with_cpu: bool,
+        file: str,
+        compile_to: str = "",
+    ) -> None: ...
+
+@final
 class Engine:
     def __init__(
         self,
@@ -43,6 +58,7 @@ class Engine:
         providers: list[str],
         threads: int,
         kernel: tuple[str, str, float, float, bool] | None = None,
+        accelerator: Accelerator | None = None,
     ) -> None: ...
     def initial_state(self) -> State: ...
     def embed(self, x: object) -> npt.NDArray[np.float32]: ...
@@ -55,6 +71,10 @@ class Engine:
         start: State | None = None,
     ) -> tuple[State, npt.NDArray[np.float32]]: ...
     def predict(self, features: object, state: State) -> npt.NDArray[np.float32]: ...
+    @property
+    def embed_nodes(self) -> list[tuple[str, str, int]]: ...
+    @property
+    def embed_batch(self) -> int: ...
     @property
     def runtime_version(self) -> str: ...
 

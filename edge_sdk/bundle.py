@@ -24,6 +24,7 @@ from edge_sdk.manifest import (
     REQUIRED_NAMES,
     SIGNATURE_NAME,
     Manifest,
+    is_compiled_embed,
 )
 from edge_sdk.manifest_json import parse_manifest
 
@@ -148,7 +149,7 @@ def _check_names(folder_fd: int) -> set[str]:
     found = set()
     with os.scandir(folder_fd) as entries:
         for entry in entries:
-            if entry.name not in _KNOWN_NAMES:
+            if entry.name not in _KNOWN_NAMES and not is_compiled_embed(entry.name):
                 msg = f"{ascii(entry.name)[1:-1]} does not belong into a bundle"
                 raise BadBundleError(msg)
             found.add(entry.name)
@@ -160,14 +161,13 @@ def _check_names(folder_fd: int) -> set[str]:
 
 
 def _check_presence(found: set[str], manifest: Manifest) -> None:
-    """Check the one optional graph: it is in the folder if and only if the manifest lists it."""
-    listed = EMBED_NAME in manifest.files
-    present = EMBED_NAME in found
-    if present and not listed:
-        msg = f"{EMBED_NAME} is in the bundle, but {MANIFEST_NAME} does not list it"
+    """Check the optional files: each is in the folder if and only if the manifest lists it."""
+    present = found - {MANIFEST_NAME, DIGEST_NAME, SIGNATURE_NAME}
+    for name in sorted(present - manifest.files.keys()):
+        msg = f"{name} is in the bundle, but {MANIFEST_NAME} does not list it"
         raise BadBundleError(msg)
-    if listed and not present:
-        msg = f"{EMBED_NAME} is missing from the bundle"
+    for name in sorted(manifest.files.keys() - present):
+        msg = f"{name} is missing from the bundle"
         raise BadBundleError(msg)
 
 

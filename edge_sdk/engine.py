@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_sdk import _core
@@ -15,14 +16,16 @@ from edge_sdk._core import State
 from edge_sdk.arrays import Float32Array, as_batch
 from edge_sdk.bundle import Bundle, open_bundle
 from edge_sdk.errors import BadStateError, InvalidOptionError
-from edge_sdk.manifest import EMBED_NAME
 from edge_sdk.options import MAX_STEPS, EngineOptions, check_count
+from edge_sdk.provider_options import CPU, check_providers
+from edge_sdk.providers import Placement, place
 from edge_sdk.runtime import find_runtime_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_sdk.manifest import SoftmaxSgd
+    from edge_sdk.provider_options import Provider
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,28 +58,39 @@ class Engine:
 
     Args:
         bundle: An open bundle, or the path of one.
-        providers: Execution providers, first choice first.
+        providers: What runs `embed.onnx`, first choice first: `cpu`, `qnn`, `xnnpack`, `coreml`,
+            `nnapi`, or such a provider with its options (`QnnProvider(soc="SM8650")`). The CPU runs
+            any of it only where `cpu` is among them; `placement` says what came of it.
         threads: Threads of one ONNX Runtime session.
 
     Raises:
         BadBundleError: The bundle is damaged or its graphs do not fit its manifest.
         InvalidOptionError: A provider or thread count is not allowed.
-        RuntimeLibraryError: There is no libonnxruntime to use.
+        ProviderError, MissingExtraError: No provider can run `embed.onnx`, and `cpu` is not among
+            them.
+        RuntimeLibraryError: There is no libonnxruntime to use, or it is too old for a provider.
     """
 
     def __init__(
         self,
         bundle: Bundle | str | os.PathLike[str],
         *,
-        providers: Sequence[str] = ("cpu",),
+        providers: Sequence[Provider] = ("cpu",),
         threads: int = 1,
     ) -> None:
         options = EngineOptions(providers=providers, threads=threads)
         self._bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self._closed_form = self._bundle.manifest.adaptation == "closed_form"
+        chosen = check_providers(options.providers)
+        self._core, self._placement = place(chosen, self._bundle, partial(self._load, options))
+
+    def _load(
+        self, options: EngineOptions, embed: bytes | None, accelerator: _core.Accelerator | None
+    ) -> _core.Engine:
         manifest, files = self._bundle.manifest, self._bundle.files
-        self._core = _core.Engine(
+        return _core.Engine(
             init=files["init.onnx"],
-            embed=files.get(EMBED_NAME),
+            embed=embed,
             adapt=files["adapt.onnx"],
             predict=files["predict.onnx"],
             state=[(spec.name, spec.shape) for spec in manifest.state],
@@ -86,16 +100,21 @@ class Engine:
             steps=manifest.steps,
             closed_form=manifest.adaptation == "closed_form",
             library=os.fspath(find_runtime_library()),
-            providers=list(options.providers),
+            providers=[CPU],
             threads=options.threads,
             kernel=_kernel_arguments(manifest.kernel),
+            accelerator=accelerator,
         )
-        self._closed_form = manifest.adaptation == "closed_form"
 
     @property
     def bundle(self) -> Bundle:
         """The bundle that runs."""
         return self._bundle
+
+    @property
+    def placement(self) -> Placement:
+        """Which provider runs the frozen graph, and what was refused before it."""
+        return self._placement
 
     @property
     def runtime_version(self) -> str:

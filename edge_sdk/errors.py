@@ -169,6 +169,12 @@ class RuntimeFailedError(EdgeError, RuntimeError):
     code = "runtime_failed"
 
 
+class ProviderError(EdgeError, RuntimeError):
+    """An execution provider cannot run the frozen graph, or not all of it."""
+
+    code = "provider"
+
+
 class MissingExtraError(EdgeError, ImportError):
     """An optional dependency is not installed; the message says which extra brings it."""
 

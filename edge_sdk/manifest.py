@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -22,10 +23,23 @@ GRAPH_NAMES = ("init.onnx", "adapt.onnx", "predict.onnx")
 """Graphs of every bundle; `EMBED_NAME` is there unless nothing is frozen."""
 REQUIRED_NAMES = (*GRAPH_NAMES, MODEL_CARD_NAME)
 LISTED_NAMES = (*REQUIRED_NAMES, EMBED_NAME)
-"""Files that a manifest may list."""
+"""Files that a manifest may list, besides those that `is_compiled_embed` knows."""
+
+_COMPILED_NAME = re.compile(r"embed\.[A-Z][A-Z0-9]{1,15}\.onnx")
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 64 << 20
+
+
+def compiled_embed_name(soc: str) -> str:
+    """Name of the file with `embed.onnx` compiled for one system on chip."""
+    return f"embed.{soc}.onnx"
+
+
+def is_compiled_embed(name: str) -> bool:
+    """Whether a file of this name holds `embed.onnx` compiled for a system on chip."""
+    return _COMPILED_NAME.fullmatch(name) is not None
+
 
 Role: TypeAlias = Literal["shared", "slot", "personal"]
 Adaptation: TypeAlias = Literal["gradient", "closed_form"]

@@ -24,6 +24,7 @@ from edge_sdk.manifest import (
     Role,
     SoftmaxSgd,
     TensorSpec,
+    is_compiled_embed,
 )
 from edge_sdk.options import MAX_LABEL_CHARS, MAX_STEPS
 from edge_sdk.strict_json import Place, decode
@@ -140,8 +141,10 @@ def _check_files(manifest: Manifest, place: Place) -> None:
         if name not in manifest.files:
             place.refuse(f"must list {name}")
     for name in manifest.files:
-        if name not in LISTED_NAMES:
+        if name not in LISTED_NAMES and not is_compiled_embed(name):
             place.refuse(f"must not list {name!a}")
+        if is_compiled_embed(name) and EMBED_NAME not in manifest.files:
+            place.refuse(f"must list {EMBED_NAME}, which {name} is compiled from")
 
 
 def _input(place: Place) -> InputSpec:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edge_sdk.errors import InvalidOptionError
+from edge_sdk.provider_options import check_providers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_sdk.provider_options import Provider
 
 MAX_LABEL_CHARS = 256
 MAX_STEPS = 10_000
@@ -18,26 +24,18 @@ class EngineOptions:
     """How a bundle's graphs are run.
 
     Attributes:
-        providers: Execution providers, first choice first; at least one.
+        providers: Execution providers of the frozen graph, first choice first; at least one. A
+            name (`cpu`, `qnn`, `xnnpack`, `coreml`, `nnapi`) or a provider with its options.
         threads: Threads of one ONNX Runtime session, at least 1. More than 1 may change the order
             of sums, and with it the last bits of a result.
     """
 
-    providers: Sequence[str] = ("cpu",)
+    providers: Sequence[Provider] = ("cpu",)
     threads: int = 1
 
     def __post_init__(self) -> None:
-        _check_providers(self.providers)
+        check_providers(self.providers)
         check_count(self.threads, name="threads", largest=MAX_THREADS)
-
-
-def _check_providers(providers: object) -> None:
-    if isinstance(providers, str) or not isinstance(providers, Sequence):
-        msg = 'providers must be a sequence of names, such as ("cpu",)'
-        raise InvalidOptionError(msg)
-    if not providers or not all(isinstance(name, str) and name for name in providers):
-        msg = "providers must name at least one execution provider"
-        raise InvalidOptionError(msg)
 
 
 def check_count(value: object, *, name: str, largest: int) -> int:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from edge_sdk.capacity import Capacity
     from edge_sdk.events import Event
     from edge_sdk.keys import KeyStore
+    from edge_sdk.provider_options import Provider
+    from edge_sdk.providers import Placement
     from edge_sdk.store_rows import Example
 
 
@@ -56,7 +58,7 @@ class Personalizer:
         bundle: An open bundle, or the path of one. A later bundle with the same `embed.onnx` keeps
             all examples, and the state is recomputed with it.
         home: Folder for this user's data; made if absent, readable by this user only.
-        providers: Execution providers, first choice first.
+        providers: What runs `embed.onnx`, first choice first; as for `Engine`.
         threads: Threads of one ONNX Runtime session.
         drop_damaged: Delete examples that no longer match their checksum, and all that was learned
             from them.
@@ -72,7 +74,7 @@ class Personalizer:
         WrongKeyError: `home` is encrypted with another key, or no key was given; nothing is lost.
         KeyStoreError, MissingExtraError: The key, or what encrypts, cannot be used.
         StoreError: `home` cannot be used.
-        BadBundleError, InvalidOptionError, RuntimeLibraryError: As for `Engine`.
+        BadBundleError, InvalidOptionError, ProviderError, RuntimeLibraryError: As for `Engine`.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Personalizer:
         bundle: Bundle | str | os.PathLike[str],
         *,
         home: str | os.PathLike[str],
-        providers: Sequence[str] = ("cpu",),
+        providers: Sequence[Provider] = ("cpu",),
         threads: int = 1,
         drop_damaged: bool = False,
         key: bytes | KeyStore | None = None,
@@ -120,6 +122,11 @@ class Personalizer:
     def bundle(self) -> Bundle:
         """The bundle in use."""
         return self._bundle
+
+    @property
+    def placement(self) -> Placement:
+        """Which provider runs the frozen graph, and what was refused before it."""
+        return self._engine.placement
 
     @property
     def dropped(self) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from edge_sdk.manifest import (
     BundleDraft,
     FileEntry,
     Manifest,
+    is_compiled_embed,
 )
 from edge_sdk.manifest_json import encode_manifest, parse_manifest
 
@@ -120,7 +121,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     if (
         target.is_symlink()
         or not target.is_dir()
-        or any(entry.name not in known for entry in target.iterdir())
+        or any(e.name not in known and not is_compiled_embed(e.name) for e in target.iterdir())
     ):
         msg = f"{target.name} is not a bundle folder; it is not replaced"
         raise InvalidOptionError(msg)

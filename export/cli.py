@@ -180,6 +180,30 @@ def evaluate(
     _show_evaluation(engine.bundle, tasks, split, options, found, json_output=json_output)
 
 
+@app.command("compile")
+def compile_for_npu(
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
+    *,
+    soc: Annotated[list[str], typer.Option(help="Qualcomm SoC, such as SM8650; may be repeated.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the new bundle; default: replace BUNDLE.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Examples in one call of the HTP.")] = 8,
+    json_output: Json = False,
+) -> None:
+    """Compile the frozen graph for Qualcomm NPUs ahead of time, into the bundle."""
+    from export.compile_npu import compile_bundle, stdout_kept_clean
+
+    with stdout_kept_clean():
+        report = compile_bundle(bundle, socs=soc, out=out, batch=batch)
+    if json_output:
+        values = {"bundle": str(report.path), "digest": report.digest}
+        _print_json({**values, "size_bytes": dict(report.size_bytes)})
+        return
+    sizes = [(name, f"{size / 1000:.0f} kB") for name, size in report.size_bytes.items()]
+    _print_table(str(report.path), [*sizes, ("digest", report.digest[:16])])
+
+
 def _show_training(trained: TrainReport, report: ExportReport, *, json_output: bool) -> None:
     if json_output:
         _print_json(

@@ -24,7 +24,8 @@ std::unique_ptr<Engine> make_engine(const py::bytes& init, const std::optional<p
                                     const StateSpecs& state, std::int64_t ways, Shape input_shape,
                                     Shape feature_shape, std::int64_t steps, bool closed_form,
                                     std::string library, std::vector<std::string> providers,
-                                    int threads, const std::optional<KernelSpec>& kernel) {
+                                    int threads, const std::optional<KernelSpec>& kernel,
+                                    std::optional<Accelerator> accelerator) {
   Graphs graphs;
   graphs.init = static_cast<std::string_view>(init);
   if (embed) graphs.embed = static_cast<std::string_view>(*embed);
@@ -41,7 +42,8 @@ std::unique_ptr<Engine> make_engine(const py::bytes& init, const std::optional<p
     const auto& [weight, bias, rate, momentum, rate_per_slot] = *kernel;
     spec.kernel = SoftmaxSgd{weight, bias, rate, momentum, rate_per_slot};
   }
-  const RuntimeOptions options{std::move(library), std::move(providers), threads};
+  const RuntimeOptions options{std::move(library), std::move(providers), threads,
+                               std::move(accelerator)};
   const py::gil_scoped_release nogil;
   return std::make_unique<Engine>(graphs, std::move(spec), options);
 }
@@ -109,16 +111,40 @@ py::tuple adapt(const Engine& engine, const py::object& features, const py::obje
   return py::make_tuple(to_python(result.state), losses);
 }
 
+void bind_accelerator(py::module_& module) {
+  const auto make = [](std::string name, std::string provider, std::string plugin,
+                       std::vector<std::pair<std::string, std::string>> options, std::int64_t batch,
+                       bool share_with_cpu, std::string file, std::string compile_to) {
+    return Accelerator{
+        std::move(name), std::move(provider), std::move(plugin), std::move(options),
+        batch,           share_with_cpu,      std::move(file),   std::move(compile_to)};
+  };
+  py::class_<Accelerator>(module, "Accelerator", py::is_final(),
+                          "An execution provider for the embed graph, in place of the CPU's.")
+      .def(py::init(make), py::kw_only(), py::arg("name"), py::arg("provider"), py::arg("plugin"),
+           py::arg("options"), py::arg("batch"), py::arg("share_with_cpu"), py::arg("file"),
+           py::arg("compile_to") = "");
+}
+
+py::list embed_nodes(const Engine& engine) {
+  py::list nodes;
+  for (const NodeGroup& group : engine.embed_nodes()) {
+    nodes.append(py::make_tuple(group.provider, group.operation, group.count));
+  }
+  return nodes;
+}
+
 }  // namespace
 
 void bind_engine(py::module_& module) {
+  bind_accelerator(module);
   py::class_<Engine>(module, "Engine", py::is_final(),
                      "A bundle's graphs, loaded. Every method may be called from any thread.")
       .def(py::init(&make_engine), py::kw_only(), py::arg("init"), py::arg("embed").none(true),
            py::arg("adapt"), py::arg("predict"), py::arg("state"), py::arg("ways"),
            py::arg("input_shape"), py::arg("feature_shape"), py::arg("steps"),
            py::arg("closed_form"), py::arg("library"), py::arg("providers"), py::arg("threads"),
-           py::arg("kernel") = py::none())
+           py::arg("kernel") = py::none(), py::arg("accelerator") = py::none())
       .def(
           "initial_state", [](const Engine& engine) { return to_python(engine.initial_state()); },
           "The meta-learned starting point.")
@@ -127,6 +153,10 @@ void bind_engine(py::module_& module) {
            py::arg("steps") = py::none(), py::arg("start") = py::none(),
            "Run the inner loop on one support set; gives the new state and the losses.")
       .def("predict", &predict, py::arg("features"), py::arg("state"), "Logits, `[n, ways]`.")
+      .def_property_readonly("embed_nodes", &embed_nodes,
+                             "(provider, operation, count) of what an accelerator's graph runs.")
+      .def_property_readonly("embed_batch", &Engine::embed_batch,
+                             "What n is fixed to in the embed graph; 0: any n.")
       .def_property_readonly("runtime_version", &Engine::runtime_version,
                              "Version of the loaded ONNX Runtime.");
 }

@@ -45,6 +45,7 @@ typedef enum edge_status {
   EDGE_BAD_STATE = 9,        /* stored bytes are damaged, or belong to another bundle */
   EDGE_RUNTIME_LIBRARY = 10, /* libonnxruntime is missing, or too old */
   EDGE_RUNTIME_FAILED = 11,  /* ONNX Runtime refused a graph, or failed while running it */
+  EDGE_PROVIDER = 12,        /* not given by this interface: its graphs run on the CPU */
   EDGE_NULL_ARGUMENT = 100,  /* a pointer that must not be NULL is */
   EDGE_OUT_OF_MEMORY = 101,
   EDGE_INTERNAL = 102 /* a defect of this library; please report it */

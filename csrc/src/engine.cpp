@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "batches.h"
 #include "checks.h"
 #include "edge/error.h"
 #include "graph.h"
@@ -154,9 +155,11 @@ Engine::Impl::Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOp
               state_ports(*layout, "state.", false) + std::vector<PortSpec>{features_port(spec)},
               {{"logits", ort::kElementFloat, {kAnyCount, spec.ways}}}) {
   if (graphs.embed) {
-    embed.emplace(*runtime, "embed.onnx", *graphs.embed, options.threads,
+    const Accelerator* const accelerator = options.accelerator ? &*options.accelerator : nullptr;
+    embed.emplace(*runtime, accelerator != nullptr ? accelerator->file : "embed.onnx",
+                  *graphs.embed, options.threads,
                   std::vector<PortSpec>{{"x", ort::kElementFloat, batch_of(spec.input_shape)}},
-                  std::vector<PortSpec>{features_port(spec)});
+                  std::vector<PortSpec>{features_port(spec)}, accelerator);
   }
   initial = run_init(Graph(*runtime, "init.onnx", graphs.init, options.threads, {},
                            state_ports(*layout, "state.", true)));
@@ -185,6 +188,14 @@ StatePtr Engine::initial_state() const { return impl_->initial; }
 
 const std::string& Engine::runtime_version() const noexcept { return impl_->runtime->version(); }
 
+std::vector<NodeGroup> Engine::embed_nodes() const {
+  return impl_->embed ? impl_->embed->nodes() : std::vector<NodeGroup>();
+}
+
+std::int64_t Engine::embed_batch() const noexcept {
+  return impl_->embed ? impl_->embed->batch() : 0;
+}
+
 Tensor Engine::embed(const FloatView& x) const {
   const EngineSpec& spec = impl_->spec;
   const std::int64_t n = check_batch(x, spec.input_shape, "x", ErrorCode::kShapeMismatch);
@@ -194,9 +205,20 @@ Tensor Engine::embed(const FloatView& x) const {
     std::memcpy(features.data.get(), x.data, count * sizeof(float));
     return features;
   }
-  const ort::Value input(*impl_->runtime, x.data, x.shape, element_count(x.shape));
-  const ort::Value output(*impl_->runtime, features.data.get(), features.shape, count);
-  impl_->embed->run({input.get()}, {output.get()});
+  const auto run = [this](const float* in, const Shape& in_shape, float* out,
+                          const Shape& out_shape) {
+    const ort::Value input(*impl_->runtime, in, in_shape, element_count(in_shape));
+    const ort::Value output(*impl_->runtime, out, out_shape, element_count(out_shape));
+    impl_->embed->run({input.get()}, {output.get()});
+  };
+  if (const std::int64_t batch = impl_->embed->batch(); batch > 0) {
+    const Shape in_shape = with_count(batch, spec.input_shape);
+    const Shape out_shape = with_count(batch, spec.feature_shape);
+    run_in_batches(x, features, batch,
+                   [&](const float* in, float* out) { run(in, in_shape, out, out_shape); });
+  } else {
+    run(x.data, x.shape, features.data.get(), features.shape);
+  }
   if (!all_finite(features.data.get(), count)) {
     throw Error(ErrorCode::kNonFinite, "embed.onnx gave features that are not finite");
   }

@@ -27,6 +27,8 @@ const char* code_name(ErrorCode code) noexcept {
       return "runtime_library";
     case ErrorCode::kRuntimeFailed:
       return "runtime_failed";
+    case ErrorCode::kProvider:
+      return "provider";
   }
   return "edge";
 }

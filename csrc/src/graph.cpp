@@ -65,6 +65,28 @@ std::vector<std::size_t> match(const std::string& file, const char* kind,
   return found;
 }
 
+// The first axis of an accelerator's first input, where that is fixed.
+std::int64_t fixed_batch(const std::string& file, const std::vector<ort::Port>& inputs,
+                         const Accelerator* accelerator) {
+  if (accelerator == nullptr || inputs.empty() || inputs[0].shape.empty()) return 0;
+  const std::int64_t batch = inputs[0].shape[0];
+  if (batch < 0) return 0;
+  if (batch < 1 || batch > kMaxBatch) {
+    throw Error(ErrorCode::kBadBundle, file + ": the batch must be in 1.." +
+                                           std::to_string(kMaxBatch) + ", it is " +
+                                           std::to_string(batch));
+  }
+  return batch;
+}
+
+// What is promised, for a graph whose n is fixed.
+std::vector<PortSpec> with_batch(std::vector<PortSpec> specs, std::int64_t batch) {
+  for (PortSpec& spec : specs) {
+    if (batch > 0 && !spec.shape.empty() && spec.shape[0] == kAnyCount) spec.shape[0] = batch;
+  }
+  return specs;
+}
+
 std::string_view checked(const std::string& file, std::string_view bytes) {
   check_graph(file, bytes);
   return bytes;
@@ -87,10 +109,12 @@ Shape batch_of(const Shape& example_shape) {
 }
 
 Graph::Graph(const ort::Runtime& runtime, const std::string& file, std::string_view bytes,
-             int threads, const std::vector<PortSpec>& inputs, const std::vector<PortSpec>& outputs)
-    : session_(runtime, file, checked(file, bytes), threads),
-      input_specs_(match(file, "input", session_.inputs(), inputs)),
-      output_specs_(match(file, "output", session_.outputs(), outputs)) {}
+             int threads, const std::vector<PortSpec>& inputs, const std::vector<PortSpec>& outputs,
+             const Accelerator* accelerator)
+    : session_(runtime, file, checked(file, bytes), threads, accelerator),
+      batch_(fixed_batch(file, session_.inputs(), accelerator)),
+      input_specs_(match(file, "input", session_.inputs(), with_batch(inputs, batch_))),
+      output_specs_(match(file, "output", session_.outputs(), with_batch(outputs, batch_))) {}
 
 void Graph::run(const std::vector<ort::ValueHandle*>& inputs,
                 const std::vector<ort::ValueHandle*>& outputs) const {

@@ -20,6 +20,7 @@ struct PortSpec {
 };
 
 inline constexpr std::int64_t kAnyCount = -1;
+inline constexpr std::int64_t kMaxBatch = 4096;
 
 /// `[n, *example_shape]`.
 Shape batch_of(const Shape& example_shape);
@@ -29,9 +30,11 @@ class Graph {
  public:
   /// @throws Error  kBadBundle "<file>: ..." if names, dtypes or shapes are not those of the specs,
   ///                or the bytes do not pass check_graph();
-  ///                kRuntimeFailed if the runtime refuses the graph
+  ///                kRuntimeFailed if the runtime refuses the graph, kProvider if the accelerator
+  ///                does; its graphs may fix n, to 1..kMaxBatch
   Graph(const ort::Runtime& runtime, const std::string& file, std::string_view bytes, int threads,
-        const std::vector<PortSpec>& inputs, const std::vector<PortSpec>& outputs);
+        const std::vector<PortSpec>& inputs, const std::vector<PortSpec>& outputs,
+        const Accelerator* accelerator = nullptr);
 
   /// Runs on one value a spec, in the order of the specs. Values of inputs that the graph leaves
   /// out may be null.
@@ -41,8 +44,14 @@ class Graph {
   /// Whether the graph reads input `spec_index`.
   bool reads(std::size_t spec_index) const;
 
+  /// The n that an accelerator's graph is fixed to; 0 where any n will do.
+  std::int64_t batch() const noexcept { return batch_; }
+
+  const std::vector<NodeGroup>& nodes() const noexcept { return session_.nodes(); }
+
  private:
   ort::Session session_;
+  std::int64_t batch_;
   std::vector<std::size_t> input_specs_;   // spec index of each of the session's inputs
   std::vector<std::size_t> output_specs_;  // and of its outputs
 };

@@ -53,7 +53,8 @@ class GraphWriter {
   };
 
   GraphWriter& node(const std::string& op, const std::vector<std::string>& inputs,
-                    const std::string& output, const std::vector<Attribute>& attributes = {}) {
+                    const std::string& output, const std::vector<Attribute>& attributes = {},
+                    const std::string& domain = "") {
     std::string proto;
     for (const std::string& name : inputs) message(proto, 1, name);
     message(proto, 2, output);
@@ -66,6 +67,7 @@ class GraphWriter {
       number(text, 20, 2);  // an integer
       message(proto, 5, text);
     }
+    if (!domain.empty()) message(proto, 7, domain);
     message(graph_, 1, proto);
     return *this;
   }

@@ -33,8 +33,16 @@ TEST(slots_are_where_the_official_header_has_them) {
   CHECK(Signature<decltype(OrtApi::name)>::kReturnsPointer ==           \
         Signature<slots::name::Function>::kReturnsPointer);
   EDGE_ORT_SLOTS(CHECK_SLOT)
-#undef CHECK_SLOT
 }
+
+// Installed headers may be older than these entries.
+#if ORT_API_VERSION >= 24
+TEST(newer_slots_are_where_the_official_header_has_them) {
+  CHECK(ORT_API_VERSION >= kNewerApiVersion);
+  CHECK(OrtHardwareDeviceType_NPU == kNpuDevice);
+  EDGE_ORT_NEWER_SLOTS(CHECK_SLOT)
+}
+#endif
 
 TEST(constants_are_those_of_the_official_header) {
   CHECK(ORT_API_VERSION >= kApiVersion);

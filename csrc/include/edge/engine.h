@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "edge/accelerator.h"
 #include "edge/head_kernel.h"
 #include "edge/state.h"
 #include "edge/tensor.h"
@@ -38,7 +39,8 @@ struct EngineSpec {
 struct RuntimeOptions {
   std::string library;  ///< path of libonnxruntime, as dlopen takes it
   std::vector<std::string> providers = {"cpu"};
-  int threads = 1;  ///< of one call, 1 to 256
+  int threads = 1;                         ///< of one call, 1 to 256
+  std::optional<Accelerator> accelerator;  ///< of the embed graph; absent: the CPU
 };
 
 struct Adaptation {
@@ -54,7 +56,8 @@ class Engine {
 
   /// Loads and checks all graphs, and runs init.
   /// @throws Error  kInvalidOption, kRuntimeLibrary; kBadBundle naming the graph that does not fit
-  ///                the spec; kRuntimeFailed if the runtime refuses a graph
+  ///                the spec; kRuntimeFailed if the runtime refuses a graph; kProvider if the
+  ///                accelerator does
   Engine(const Graphs& graphs, EngineSpec spec, const RuntimeOptions& options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -87,6 +90,12 @@ class Engine {
   /// @return logits, `[n, ways]`
   /// @throws Error  kShapeMismatch, kNonFinite, kBadState, kRuntimeFailed
   Tensor predict(const FloatView& features, const State& state) const;
+
+  /// Which provider runs how many nodes of the embed graph; empty where the CPU runs it all.
+  std::vector<NodeGroup> embed_nodes() const;
+
+  /// The n that the embed graph is fixed to: batches are cut and padded to it. 0: any n.
+  std::int64_t embed_batch() const noexcept;
 
   /// Of the loaded library, for example "1.31.1".
   const std::string& runtime_version() const noexcept;

@@ -22,13 +22,14 @@ enum class ErrorCode : std::uint8_t {
   kBadState,
   kRuntimeLibrary,
   kRuntimeFailed,
+  kProvider,
 };
 
 inline constexpr std::array kAllErrorCodes = {
     ErrorCode::kInvalidOption,  ErrorCode::kShapeMismatch, ErrorCode::kDtypeMismatch,
     ErrorCode::kNonFinite,      ErrorCode::kEmptySupport,  ErrorCode::kLabelRange,
     ErrorCode::kDiverged,       ErrorCode::kBadBundle,     ErrorCode::kBadState,
-    ErrorCode::kRuntimeLibrary, ErrorCode::kRuntimeFailed,
+    ErrorCode::kRuntimeLibrary, ErrorCode::kRuntimeFailed, ErrorCode::kProvider,
 };
 
 /// The code as Python spells it, for example "shape_mismatch".

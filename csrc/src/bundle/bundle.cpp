@@ -61,7 +61,7 @@ int open_retrying(int folder, const char* name, int flags) {
 
 bool is_known(std::string_view name) {
   return name == kManifestName || name == kDigestName || name == kSignatureName ||
-         name == kEmbedName ||
+         name == kEmbedName || is_compiled_embed(name) ||
          std::find(kRequiredNames.begin(), kRequiredNames.end(), name) != kRequiredNames.end();
 }
 
@@ -183,12 +183,15 @@ Bundle open_bundle(const std::string& path) {
   Bundle bundle;
   bundle.digest = check_manifest_digest(folder.get(), raw_manifest);
   bundle.manifest = parse_manifest(raw_manifest);
-  const bool is_listed = bundle.manifest.files.count(std::string(kEmbedName)) != 0;
-  const bool is_present = found.find(kEmbedName) != found.end();
-  if (is_present && !is_listed) {
-    refuse("embed.onnx is in the bundle, but manifest.json does not list it");
+  for (const std::string& name : found) {
+    if (name == kManifestName || name == kDigestName || name == kSignatureName) continue;
+    if (bundle.manifest.files.count(name) == 0) {
+      refuse(name + " is in the bundle, but manifest.json does not list it");
+    }
   }
-  if (is_listed && !is_present) refuse("embed.onnx is missing from the bundle");
+  for (const auto& [name, entry] : bundle.manifest.files) {
+    if (found.find(name) == found.end()) refuse(name + " is missing from the bundle");
+  }
   for (const auto& [name, entry] : bundle.manifest.files) {
     bundle.files.emplace(name, read_listed(folder.get(), name, entry));
   }

@@ -89,7 +89,14 @@ std::map<std::string, FileEntry> read_files(const Place& place) {
       place.refuse("must list " + std::string(name));
     }
   }
-  if (files.size() > kRequiredNames.size() + files.count(std::string(kEmbedName))) {
+  const auto is_compiled = [](const auto& file) { return is_compiled_embed(file.first); };
+  const auto num_compiled =
+      static_cast<std::size_t>(std::count_if(files.begin(), files.end(), is_compiled));
+  const std::size_t num_embed = files.count(std::string(kEmbedName));
+  if (num_compiled > 0 && num_embed == 0) {
+    place.refuse("must list embed.onnx, which others are compiled from");
+  }
+  if (files.size() > kRequiredNames.size() + num_embed + num_compiled) {
     place.refuse("must not list other files than those of a bundle");
   }
   return files;

@@ -54,6 +54,8 @@ edge_status status_of(ErrorCode code) noexcept {
       return EDGE_RUNTIME_LIBRARY;
     case ErrorCode::kRuntimeFailed:
       return EDGE_RUNTIME_FAILED;
+    case ErrorCode::kProvider:
+      return EDGE_PROVIDER;
   }
   return EDGE_INTERNAL;
 }
@@ -145,6 +147,8 @@ const char* edge_status_name(edge_status status) {
       return "runtime_library";
     case EDGE_RUNTIME_FAILED:
       return "runtime_failed";
+    case EDGE_PROVIDER:
+      return "provider";
     case EDGE_NULL_ARGUMENT:
       return "null_argument";
     case EDGE_OUT_OF_MEMORY:

@@ -25,12 +25,12 @@ void drop_log(void* /*param*/, int /*severity*/, const char* /*category*/, const
               const char* /*code_location*/, const char* /*message*/) {}
 
 // Asked before get_api, which prints when it does not know a version.
-bool is_recent(const std::string& version) {
+bool is_recent(const std::string& version, int oldest_minor) {
   char* after_major = nullptr;
   const long major = std::strtol(version.c_str(), &after_major, 10);
   if (after_major == version.c_str() || *after_major != '.') return false;
   const long minor = std::strtol(after_major + 1, nullptr, 10);
-  return major > 1 || (major == 1 && minor >= kOldestMinorRelease);
+  return major > 1 || (major == 1 && minor >= oldest_minor);
 }
 
 }  // namespace
@@ -47,7 +47,8 @@ const Runtime& Runtime::open(const std::string& path) {
 
 Runtime::Runtime(const std::string& path) {
   if (path.empty()) refuse("no path of libonnxruntime was given");
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* const library = library_;
   if (library == nullptr) {
     const char* reason = dlerror();
     refuse(std::string("cannot open ONNX Runtime: ") + (reason != nullptr ? reason : path));
@@ -57,9 +58,9 @@ Runtime::Runtime(const std::string& path) {
     dlclose(library);
     refuse(path + " is not ONNX Runtime: it has no OrtGetApiBase");
   }
-  const ApiBase* base = reinterpret_cast<const ApiBase* (*)()>(symbol)();
-  version_ = base->get_version();
-  if (is_recent(version_)) table_ = base->get_api(kApiVersion);
+  base_ = reinterpret_cast<const ApiBase* (*)()>(symbol)();
+  version_ = base_->get_version();
+  if (is_recent(version_, kOldestMinorRelease)) table_ = base_->get_api(kApiVersion);
   if (table_ == nullptr) {
     const std::string version = version_;
     dlclose(library);
@@ -71,6 +72,19 @@ Runtime::Runtime(const std::string& path) {
                                    &cpu_memory_);
   must<slots::GetAllocatorWithDefaultOptions>("get allocator", &allocator_);
 }
+
+Table Runtime::newer_table() const {
+  const Table table =
+      is_recent(version_, kNewerMinorRelease) ? base_->get_api(kNewerApiVersion) : nullptr;
+  if (table == nullptr) {
+    throw Error(ErrorCode::kRuntimeLibrary,
+                "ONNX Runtime " + version_ +
+                    " is too old for execution providers other than cpu; install 1.24 or newer");
+  }
+  return table;
+}
+
+void* Runtime::symbol(const char* name) const noexcept { return dlsym(library_, name); }
 
 std::string Runtime::take_message(Status* status) const {
   std::string message = call<slots::GetErrorMessage>(status);

@@ -27,6 +27,16 @@ class Runtime {
   const MemoryInfo* cpu_memory() const noexcept { return cpu_memory_; }
   Allocator* allocator() const noexcept { return allocator_; }
 
+  /// The table with the entries of EDGE_ORT_NEWER_SLOTS.
+  /// @throws Error  kRuntimeLibrary if the library is too old to have it
+  Table newer_table() const;
+
+  /// An environment that execution providers may be registered with.
+  Env* mutable_env() const noexcept { return env_; }
+
+  /// A function that the library exports besides OrtGetApiBase; null if it does not.
+  void* symbol(const char* name) const noexcept;
+
   /// Calls an entry that returns no status.
   template <typename Slot, typename... Args>
   auto call(Args... args) const {
@@ -48,6 +58,8 @@ class Runtime {
   explicit Runtime(const std::string& path);
   [[noreturn]] void fail(const char* what, Status* status) const;
 
+  void* library_ = nullptr;
+  const ApiBase* base_ = nullptr;
   std::string version_;
   Table table_ = nullptr;
   Env* env_ = nullptr;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "edge/error.h"
+#include "ort/accelerator.h"
 
 namespace edge::ort {
 namespace {
@@ -115,19 +116,22 @@ Value::~Value() {
   if (handle_ != nullptr) runtime_->call<slots::ReleaseValue>(handle_);
 }
 
-Session::Session(const Runtime& runtime, std::string file, std::string_view graph, int threads)
+Session::Session(const Runtime& runtime, std::string file, std::string_view graph, int threads,
+                 const Accelerator* accelerator)
     : runtime_(&runtime), file_(std::move(file)), handle_(nullptr, Release{&runtime}) {
   const OptionsPtr options = make_options(runtime, threads);
+  if (accelerator != nullptr) use_accelerator(runtime, options.get(), *accelerator);
   SessionHandle* handle = nullptr;
   Status* status = runtime.call<slots::CreateSessionFromArray>(
       runtime.env(), static_cast<const void*>(graph.data()), graph.size(),
       static_cast<const SessionOptions*>(options.get()), &handle);
   if (status != nullptr) {
-    throw Error(ErrorCode::kRuntimeFailed,
+    throw Error(accelerator != nullptr ? ErrorCode::kProvider : ErrorCode::kRuntimeFailed,
                 file_ + ": ONNX Runtime " + runtime.version() +
                     " refused the graph: " + runtime.take_message(status));
   }
   handle_.reset(handle);
+  if (accelerator != nullptr) nodes_ = check_assignment(runtime, handle, file_, *accelerator);
   inputs_ = read_ports<slots::SessionGetInputCount, slots::SessionGetInputTypeInfo,
                        slots::SessionGetInputName>(runtime, handle);
   outputs_ = read_ports<slots::SessionGetOutputCount, slots::SessionGetOutputTypeInfo,

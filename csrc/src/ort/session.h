@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "edge/accelerator.h"
 #include "edge/tensor.h"
 #include "ort/runtime.h"
 
@@ -48,13 +49,18 @@ class Session {
  public:
   /// @param file   the graph's name in messages
   /// @param graph  bytes of an ONNX model; not needed afterwards
-  /// @throws Error  kRuntimeFailed if the runtime refuses the graph
-  Session(const Runtime& runtime, std::string file, std::string_view graph, int threads);
+  /// @param accelerator  what to run it on in place of the CPU; null: the CPU
+  /// @throws Error  kRuntimeFailed if the runtime refuses the graph, kProvider if the accelerator
+  ///                does or leaves nodes to the CPU that it may not
+  Session(const Runtime& runtime, std::string file, std::string_view graph, int threads,
+          const Accelerator* accelerator = nullptr);
 
   const Runtime& runtime() const noexcept { return *runtime_; }
   const std::string& file() const noexcept { return file_; }
   const std::vector<Port>& inputs() const noexcept { return inputs_; }
   const std::vector<Port>& outputs() const noexcept { return outputs_; }
+  /// Which provider runs how many nodes of what kind; empty without an accelerator.
+  const std::vector<NodeGroup>& nodes() const noexcept { return nodes_; }
 
   /// Runs on values in the order of `inputs()`, into preallocated values in the order of
   /// `outputs()`.
@@ -76,6 +82,7 @@ class Session {
   std::vector<Port> outputs_;
   std::vector<const char*> input_names_;
   std::vector<const char*> output_names_;
+  std::vector<NodeGroup> nodes_;
 };
 
 }  // namespace edge::ort

@@ -1,7 +1,8 @@
 // The entries of ONNX Runtime's C function table that this library uses.
 //
 // The runtime's wheel ships no headers. Its API is one table of function pointers that only ever
-// grows at its end, so an entry's index is fixed for good; all of these are older than kApiVersion.
+// grows at its end, so an entry's index is fixed for good; those of EDGE_ORT_SLOTS are older than
+// kApiVersion.
 // tests/ort_slots_test.cpp compares every index with the official header where that is installed.
 #pragma once
 
@@ -14,9 +15,17 @@ namespace edge::ort {
 inline constexpr std::uint32_t kApiVersion = 20;
 inline constexpr int kOldestMinorRelease = 20;  // of 1.x
 
+/// The same for the entries of EDGE_ORT_NEWER_SLOTS, which only execution providers need.
+inline constexpr std::uint32_t kNewerApiVersion = 24;
+inline constexpr int kNewerMinorRelease = 24;  // of 1.x
+
 // Opaque types of the runtime.
 struct Allocator;
+struct AssignedNode;
+struct AssignedSubgraph;
 struct Env;
+struct EpDevice;
+struct HardwareDevice;
 struct MemoryInfo;
 struct RunOptions;
 struct SessionHandle;
@@ -33,6 +42,7 @@ inline constexpr int kElementFloat = 1;
 inline constexpr int kElementInt64 = 7;
 inline constexpr int kDeviceAllocator = 0;
 inline constexpr int kDefaultMemory = 0;
+inline constexpr int kNpuDevice = 2;
 
 using LogFunction = void (*)(void* param, int severity, const char* category, const char* log_id,
                              const char* code_location, const char* message);
@@ -81,7 +91,29 @@ struct ApiBase {
   SLOT(96, ReleaseValue, void, (ValueHandle*))                                                     \
   SLOT(98, ReleaseTypeInfo, void, (TypeInfo*))                                                     \
   SLOT(100, ReleaseSessionOptions, void, (SessionOptions*))                                        \
-  SLOT(130, AddSessionConfigEntry, Status*, (SessionOptions*, const char*, const char*))
+  SLOT(124, AddFreeDimensionOverrideByName, Status*, (SessionOptions*, const char*, std::int64_t)) \
+  SLOT(125, GetAvailableProviders, Status*, (char***, int*))                                       \
+  SLOT(126, ReleaseAvailableProviders, Status*, (char**, int))                                     \
+  SLOT(130, AddSessionConfigEntry, Status*, (SessionOptions*, const char*, const char*))           \
+  SLOT(216, SessionOptionsAppendExecutionProvider, Status*,                                        \
+       (SessionOptions*, const char*, const char* const*, const char* const*, std::size_t))
+
+// Entries of kNewerApiVersion: they are in the table only where that version was asked for.
+#define EDGE_ORT_NEWER_SLOTS(SLOT)                                                          \
+  SLOT(301, RegisterExecutionProviderLibrary, Status*, (Env*, const char*, const char*))    \
+  SLOT(303, GetEpDevices, Status*, (const Env*, const EpDevice* const**, std::size_t*))     \
+  SLOT(304, SessionOptionsAppendExecutionProvider_V2, Status*,                              \
+       (SessionOptions*, Env*, const EpDevice* const*, std::size_t, const char* const*,     \
+        const char* const*, std::size_t))                                                   \
+  SLOT(307, HardwareDevice_Type, int, (const HardwareDevice*))                              \
+  SLOT(312, EpDevice_EpName, const char*, (const EpDevice*))                                \
+  SLOT(316, EpDevice_Device, const HardwareDevice*, (const EpDevice*))                      \
+  SLOT(407, Session_GetEpGraphAssignmentInfo, Status*,                                      \
+       (const SessionHandle*, const AssignedSubgraph* const**, std::size_t*))               \
+  SLOT(408, EpAssignedSubgraph_GetEpName, Status*, (const AssignedSubgraph*, const char**)) \
+  SLOT(409, EpAssignedSubgraph_GetNodes, Status*,                                           \
+       (const AssignedSubgraph*, const AssignedNode* const**, std::size_t*))                \
+  SLOT(412, EpAssignedNode_GetOperatorType, Status*, (const AssignedNode*, const char**))
 
 /// One struct for each entry: its index and its type.
 namespace slots {
@@ -91,6 +123,7 @@ namespace slots {
     using Function = result(*) arguments;                \
   };
 EDGE_ORT_SLOTS(EDGE_ORT_DECLARE)
+EDGE_ORT_NEWER_SLOTS(EDGE_ORT_DECLARE)
 #undef EDGE_ORT_DECLARE
 }  // namespace slots
 

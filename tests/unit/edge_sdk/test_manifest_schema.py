@@ -41,7 +41,12 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def no_others(value: Any, wanted: Any, schema: dict[str, Any]) -> bool:
-    others = [key for key in value if key not in schema.get("properties", {})]
+    patterns = schema.get("patternProperties", {})
+    others = [
+        key
+        for key in value
+        if key not in schema.get("properties", {}) and not any(re.search(p, key) for p in patterns)
+    ]
     return not others if wanted is False else all(fits(value[key], wanted) for key in others)
 
 
@@ -65,6 +70,9 @@ KEYWORDS: dict[str, Callable[[Any, Any, dict[str, Any]], bool]] = {
     "items": lambda v, w, _: all(fits(item, w) for item in v),
     "required": lambda v, w, _: all(key in v for key in w),
     "properties": lambda v, w, _: all(fits(v[k], inner) for k, inner in w.items() if k in v),
+    "patternProperties": lambda v, w, _: all(
+        fits(value, inner) for p, inner in w.items() for k, value in v.items() if re.search(p, k)
+    ),
     "propertyNames": lambda v, w, _: all(fits(key, w) for key in v),
     "additionalProperties": no_others,
 }

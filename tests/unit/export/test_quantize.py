@@ -10,8 +10,10 @@ import onnxruntime
 import pytest
 
 from edge_sdk.errors import InvalidOptionError
+from export.errors import GateError
 from export.learners.base import LearnerOptions
 from export.learners.registry import make_learner
+from export.narrow_features import narrow_features
 from export.quantize import Target, quantize_embed
 from export.to_onnx import export_graphs
 
@@ -58,6 +60,25 @@ def test_seven_bit_weights_cannot_saturate(graph: bytes) -> None:
         if len(initializer.dims) == 4:
             values = onnx.numpy_helper.to_array(initializer).astype(int)
             assert np.abs(values).max() <= 64
+
+
+def test_the_npu_gets_wide_activations_and_narrow_features(graph: bytes) -> None:
+    model = onnx.load_from_string(quantize_embed(graph, images(20), target="npu"))
+    assert {node.domain for node in model.graph.node} == {""}
+    dtypes = {i.name: i.data_type for i in model.graph.initializer}
+    makers = {output: node for node in model.graph.node for output in node.output}
+    assert dtypes[makers["features"].input[2]] == onnx.TensorProto.UINT8
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(convs) == 4
+    for conv in convs:
+        assert dtypes[makers[conv.input[0]].input[2]] == onnx.TensorProto.UINT16
+        assert dtypes[makers[conv.input[1]].input[2]] == onnx.TensorProto.INT8
+
+
+def test_narrowing_refuses_what_is_not_sixteen_bits(graph: bytes) -> None:
+    for other in (graph, quantize_embed(graph, images(20), target="x86")):
+        with pytest.raises(GateError, match="features must"):
+            narrow_features(onnx.load_from_string(other))
 
 
 def test_same_input_same_bytes(graph: bytes) -> None:
