@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edge_sdk import Engine
+from edge_sdk import Engine, Personalizer
 from export.errors import GateError
 from export.gates import GateOptions, check_kernel, check_parity
 from export.learners.base import LearnerOptions
@@ -55,6 +55,21 @@ def test_every_size_agrees(
         np.testing.assert_allclose(got.losses, want.losses, atol=1e-6)
         for name in want.state.names:
             np.testing.assert_allclose(got.state[name], want.state[name], rtol=1e-6, atol=1e-6)
+
+
+def test_adapting_in_the_background_gives_the_same_bits(exported: Get, tmp_path: Path) -> None:
+    engine = exported("anil").engine
+    shape = engine.bundle.manifest.input.shape
+    found = []
+    for background in (False, True):
+        rng = np.random.default_rng(5)
+        with Personalizer(engine.bundle, home=tmp_path / str(background)) as personal:
+            for label in ("anna", "ben", "cleo"):
+                personal.teach(label, rng.random((4, *shape), np.float32))
+            report = personal.adapt(background=True).result(30) if background else personal.adapt()
+            found.append((personal.state.to_bytes(), report.losses.tobytes()))
+    assert found[0] == found[1]
+    assert found[0][0] != engine.initial_state().to_bytes()
 
 
 def test_steps_compose_to_the_bit(exported: Get, rng: np.random.Generator) -> None:

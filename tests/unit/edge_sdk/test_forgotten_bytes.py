@@ -54,7 +54,7 @@ def test_forgotten_bytes_leave_the_files(tiny_bundle: Path, tmp_path: Path) -> N
         assert features[0].tobytes() in data
 
 
-@pytest.mark.parametrize("seed", [6, 18, 27, 45])
+@pytest.mark.parametrize("seed", [4, 16, 30, 35])
 def test_forgotten_bytes_leave_pages_that_rows_were_moved_out_of(tmp_path: Path, seed: int) -> None:
     """Deleting makes sqlite3 move rows between pages; with these seeds it left copies behind."""
     rng = np.random.default_rng(seed)
@@ -197,9 +197,9 @@ def test_an_example_that_is_damaged_may_be_the_one_to_forget(tiny_bundle: Path, 
         assert personal.examples == before
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 15, 18, 23])
 def test_encrypting_a_home_leaves_no_plain_copy(tmp_path: Path, seed: int) -> None:
-    """Sealed rows are longer, so sqlite3 moves them between pages."""
+    """Sealed rows are longer, so sqlite3 moves rows; with these seeds it left copies behind."""
     pytest.importorskip("cryptography")
     rng = np.random.default_rng(seed)
     store = Store(tmp_path)
@@ -207,7 +207,8 @@ def test_encrypting_a_home_leaves_no_plain_copy(tmp_path: Path, seed: int) -> No
     with store.transaction():
         store.bind(Binding("embed", (64,)))
         for label in labels:
-            store.examples.add(label, np.ones((int(rng.integers(1, 12)), 64), np.float32))
+            shape = int(rng.integers(1, 12)), int(rng.choice([2, 8, 200, 700]))
+            store.examples.add(label, np.ones(shape, np.float32))
         header = Header("b", (), tuple(labels))
         for role in (PREVIOUS, CURRENT):
             store.generations.write(role, header, rng.bytes(2048))
