@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
+GATHER_CHANNELS = 8
+"""From this many channels on, im2col gathers pixels in place of slicing and joining images."""
+
 
 def _im2col(
     x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
-    """`[n, c, h, w]` -> `[n * oh * ow, kh * kw * c]`, by strided slices (plain ONNX `Slice`).
+    """`[n, c, h, w]` -> `[n * oh * ow, kh * kw * c]`.
 
-    Channels come last first, so that each slice and the concatenation copy whole runs of them, and
-    the result is a matrix as it lies.
+    Channels come last, so that whole runs of them are copied and the result is a matrix as it lies.
+    One `Gather` does it where the runs are long enough; else strided slices, joined.
     """
     n, channels, height, width = x.shape
     kh, kw = kernel
@@ -36,6 +39,19 @@ def _im2col(
     padded = aten.constant_pad_nd.default(
         x.permute(0, 2, 3, 1), [0, 0, padding[1], padding[1], padding[0], padding[0]], 0.0
     )
+    if channels >= GATHER_CHANNELS:
+        padded_width = width + 2 * padding[1]
+        corner = (
+            torch.arange(out_h, device=x.device)[:, None] * (stride[0] * padded_width)
+            + torch.arange(out_w, device=x.device) * stride[1]
+        )
+        tap = torch.arange(kh, device=x.device)[:, None] * padded_width + torch.arange(
+            kw, device=x.device
+        )
+        places = (corner.reshape(-1, 1) + tap.reshape(1, -1)).reshape(-1)
+        pixels = padded.reshape(n, (height + 2 * padding[0]) * padded_width, channels)
+        gathered = aten.index_select.default(pixels, 1, places)
+        return cast("Tensor", gathered).reshape(n * out_h * out_w, kh * kw * channels)
     taps = [
         padded[
             :,

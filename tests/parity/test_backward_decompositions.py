@@ -46,7 +46,7 @@ def test_pooling_sends_all_of_a_gradient_to_the_first_maximum(
 
 @pytest.mark.parametrize("stride", [[1, 1], [2, 2], [2, 1]])
 @pytest.mark.parametrize("padding", [[0, 0], [1, 1]])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 8])
 def test_convolution(stride: list[int], padding: list[int], channels: int) -> None:
     x, weight = numbers(4, channels, 7, 6), numbers(5, channels, 3, 3, seed=1)
     out = functional.conv2d(x, weight, stride=stride, padding=padding)
