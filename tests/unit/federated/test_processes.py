@@ -13,7 +13,7 @@ from federated.errors import DeploymentError
 from federated.processes import ProcessSet, marked_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SLEEP = "import time; time.sleep(60)"
@@ -40,11 +40,16 @@ time.sleep(60)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the check reads /proc")
 
 
-def wait_for(log: Path, text: str) -> None:
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for what a starting process has yet to do: its environment shows only after exec."""
     deadline = time.monotonic() + 10
-    while text not in log.read_text():
+    while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def wait_for(log: Path, text: str) -> None:
+    wait_until(lambda: text in log.read_text())
 
 
 def test_nothing_is_left_of_a_family_that_ignores_the_signal(tmp_path: Path) -> None:
@@ -52,10 +57,7 @@ def test_nothing_is_left_of_a_family_that_ignores_the_signal(tmp_path: Path) -> 
         processes.start("stubborn", [sys.executable, "-c", STUBBORN])
         processes.start("obedient", [sys.executable, "-c", SLEEP])
         wait_for(tmp_path / "stubborn.log", "ready")
-        deadline = time.monotonic() + 10
-        while len(marked_processes(processes.mark)) < 3:  # the grandchild may still be starting
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: len(marked_processes(processes.mark)) == 3)
     assert marked_processes(processes.mark) == []
 
 
@@ -82,7 +84,7 @@ def test_an_error_inside_stops_everything(tmp_path: Path) -> None:
     def fail_inside(processes: ProcessSet) -> None:
         with processes:
             processes.start("sleeper", [sys.executable, "-c", SLEEP])
-            assert marked_processes(processes.mark)
+            wait_until(lambda: len(marked_processes(processes.mark)) == 1)
             raise KeyboardInterrupt
 
     processes = ProcessSet(tmp_path, os.environ)
