@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
 
 if TYPE_CHECKING:
+    import os
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+_MAX_PEM_BYTES = 1 << 14
 
 _FIELD = (1 << 255) - 19
 _SIGN_BIT = 1 << 255
@@ -40,6 +44,20 @@ def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
     except (InvalidSignature, ValueError):  # ValueError: not a point of the curve
         return False
     return True
+
+
+def read_pem(path: str | os.PathLike[str], kind: Literal["private", "public"]) -> bytes:
+    """Bytes of a key's PEM file, the first 16 KiB of them.
+
+    Raises:
+        InvalidOptionError: The file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(_MAX_PEM_BYTES)
+    except OSError as error:
+        msg = f"the {kind} key {Path(path).name} cannot be read: {error.strerror}"
+        raise InvalidOptionError(msg) from error
 
 
 def check_public_key(public_key: object) -> bytes:

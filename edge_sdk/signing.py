@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from edge_sdk.bundle import Bundle
 
-_MAX_PEM_BYTES = 1 << 14
-
 
 class SigningKey:
     """An Ed25519 private key. Its text form says nothing of the secret, and it cannot be pickled.
@@ -49,13 +47,7 @@ class SigningKey:
             InvalidOptionError: The file cannot be read or holds no Ed25519 private key.
             MissingExtraError: `cryptography` is not installed.
         """
-        try:
-            with Path(path).open("rb") as file:
-                pem = file.read(_MAX_PEM_BYTES)
-        except OSError as error:
-            msg = f"the private key {Path(path).name} cannot be read: {error.strerror}"
-            raise InvalidOptionError(msg) from error
-        return cls(ed25519.private_key_of_pem(pem))
+        return cls(ed25519.private_key_of_pem(ed25519.read_pem(path, "private")))
 
     @property
     def public_key(self) -> bytes:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_KEYS = 32
 _MAX_NAME_CHARS = 128
-_MAX_PEM_BYTES = 1 << 14
 
 Clock = Callable[[], dt.datetime]
 
@@ -71,15 +70,9 @@ class TrustedKey:
             InvalidOptionError: The file cannot be read or holds no Ed25519 public key.
             MissingExtraError: `cryptography` is not installed.
         """
-        try:
-            with Path(path).open("rb") as file:
-                pem = file.read(_MAX_PEM_BYTES)
-        except OSError as error:
-            msg = f"the public key {Path(path).name} cannot be read: {error.strerror}"
-            raise InvalidOptionError(msg) from error
         return cls(
             name=Path(path).name if name is None else name,
-            public_key=ed25519.public_key_of_pem(pem),
+            public_key=ed25519.public_key_of_pem(ed25519.read_pem(path, "public")),
             not_before=not_before,
             not_after=not_after,
         )
