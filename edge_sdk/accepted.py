@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_sdk.durable import sync_folder
 from edge_sdk.errors import BadBundleError, OlderBundleError, StoreError
 from edge_sdk.strict_json import Place, decode
 
@@ -76,7 +77,7 @@ class AcceptedVersions:
         with _translated("be locked"):
             if not self._home.is_dir():
                 self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _sync_folder(self._home.parent)
+                sync_folder(self._home.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(self._home / LOCK_NAME, flags, 0o600)
         try:
@@ -115,7 +116,7 @@ class AcceptedVersions:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._home / RECORD_NAME)
-            _sync_folder(self._home)
+            sync_folder(self._home)
 
 
 def _check_newer(name: str, candidate: Accepted, known: Accepted | None) -> None:
@@ -178,11 +179,3 @@ def _translated(what: str) -> Iterator[None]:
     except OSError as error:
         msg = f"the record of accepted bundles cannot {what}: {error.strerror}"
         raise StoreError(msg) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -31,6 +31,7 @@ from edge_sdk.audit_entries import (
     LogRepaired,
     entry_from,
 )
+from edge_sdk.durable import sync_folder
 from edge_sdk.errors import AuditError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class AuditLog:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if new:
-                    _sync_folder(self._path.parent)
+                    sync_folder(self._path.parent)
                 yield file
             finally:
                 os.close(file)
@@ -331,11 +332,3 @@ def _write_at(file: int, offset: int, line: bytes) -> None:
         if kept:
             os.pwrite(file, kept, offset)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from edge_sdk.durable import sync_folder
 from edge_sdk.errors import InvalidOptionError, KeyStoreError
 
 KEY_BYTES = 32
@@ -108,7 +109,7 @@ class FileKeyStore:
                     os.link(draft, self._path)
             finally:
                 draft.unlink(missing_ok=True)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise _failed(error, to="write") from None
         key = self.load()
@@ -128,7 +129,7 @@ class FileKeyStore:
                 file.write(bytes(KEY_BYTES))
                 os.fsync(file.fileno())
             self._path.unlink()
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -153,14 +154,6 @@ def _write_new(path: Path, data: bytes) -> None:
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         file.write(data)
         os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _failed(error: OSError, *, to: str) -> KeyStoreError:

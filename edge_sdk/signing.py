@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from edge_sdk import ed25519
 from edge_sdk.bundle import open_bundle
+from edge_sdk.durable import sync_folder
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.manifest import SIGNATURE_NAME
 from edge_sdk.trust import TrustedKey
@@ -121,19 +122,11 @@ def sign_bundle(path: str | os.PathLike[str], key: SigningKey) -> Bundle:
             draft.replace(folder / SIGNATURE_NAME)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_folder(folder)
+        sync_folder(folder)
     except OSError as error:
         msg = f"{SIGNATURE_NAME} cannot be written: {error.strerror}"
         raise InvalidOptionError(msg) from error
     return bundle
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _write_durably(fd: int, data: bytes) -> None:

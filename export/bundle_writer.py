@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sdk.bundle import open_bundle
+from edge_sdk.durable import sync_folder
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.manifest import (
     DIGEST_NAME,
@@ -79,12 +80,12 @@ def write_bundle(
             files[SIGNATURE_NAME] = key.sign(raw_manifest)
         for name, data in files.items():
             _write_durably(draft_folder / name, data)
-        _sync_folder(draft_folder)
+        sync_folder(draft_folder)
         open_bundle(draft_folder)
         _publish(draft_folder, target, overwrite=overwrite)
     finally:
         shutil.rmtree(draft_folder, ignore_errors=True)  # after an exchange, the old bundle
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     return digest
 
 
@@ -163,11 +164,3 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

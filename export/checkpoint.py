@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from edge_sdk.durable import sync_folder
 from edge_sdk.errors import EdgeError
 from export.learners.base import LearnerOptions
 from export.learners.registry import make_learner
@@ -84,11 +85,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
