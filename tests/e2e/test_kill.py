@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from edge_sdk.errors import StoreDamagedError
 from tests.support.killing import Killer
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NUM_KILLS = int(os.environ.get("EDGE_SDK_KILLS", "120")) // 2  # of each kind
 NUM_TORN = 60
+# Where only the rows of the examples are torn, the store's own check finds them first.
+TORN = r"not whole|neither the old nor the new|was lost|examples are missing"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,6 @@ def test_a_store_without_transactions_is_found_torn(tiny_bundle: Path, tmp_path:
     """The control: the same check, on the same store, each statement committed by itself."""
     with (
         Killer(tiny_bundle, tmp_path / "home", "torn") as killer,
-        pytest.raises(AssertionError, match=r"not whole|neither the old nor the new|was lost"),
+        pytest.raises((AssertionError, StoreDamagedError), match=TORN),
     ):
         killer.kill_many(NUM_TORN, np.random.default_rng(42))
