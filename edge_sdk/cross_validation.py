@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     Flags = npt.NDArray[np.bool_]
 
-NO_SLOT = -1
+NO_FOLD = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ def held_out_answers(
         if current is not None:
             _fill(by_current, engine, features, slots, seen=current & ~inside, asked=inside)
     return HeldOutAnswers(
-        judged=fold_of != NO_SLOT,
+        judged=fold_of != NO_FOLD,
         candidate=candidate,
         current=None if current is None else by_current,
         base=answers_of(engine, features, slots, base),
@@ -76,25 +77,26 @@ def assign_folds(
 ) -> Int64Array:
     """The fold of each example, int64 `[n]`; -1 for one that cannot be judged.
 
-    Each label is spread over as many folds as it can. Examples with the same features share a
-    fold, so that a copy cannot vouch for its original. The only example of a label that the base
-    does not know (`known` `[ways]` is False) is in no fold: without it there is no such label.
+    A label's examples, in the order given, go to the folds 0, 1, ... in turn. So each fold leaves
+    about as many of each label to adapt on: where one label alone lost an example, the state would
+    be worse at just the label that it is asked for. Examples with the same features share a fold,
+    so that a copy cannot vouch for its original. The only example of a label that the base does
+    not know (`known` `[ways]` is False) is in no fold: without it there is no such label.
     """
-    flat = np.ascontiguousarray(features.reshape(len(features), -1))
-    copies = np.unique(flat, axis=0, return_inverse=True)[1].reshape(-1)
-    distinct = np.unique(np.stack([slots, copies], axis=1), axis=0)
-    can_judge = known | (np.bincount(distinct[:, 0], minlength=len(known)) > 1)
-    fold_of_copy: dict[int, int] = {}
-    for row in np.argsort(slots, kind="stable"):
-        if can_judge[slots[row]]:
-            fold_of_copy.setdefault(int(copies[row]), len(fold_of_copy) % folds)
-    return np.array(
-        [
-            fold_of_copy[int(copy)] if can_judge[slot] else NO_SLOT
-            for slot, copy in zip(slots, copies, strict=True)
-        ],
-        dtype=np.int64,
-    )
+    contents = [row.tobytes() for row in features + np.float32(0)]  # -0.0 becomes 0.0
+    pairs = list(zip(slots.tolist(), contents, strict=True))
+    num_distinct = Counter(slot for slot, _ in set(pairs))
+    fold_of_content: dict[bytes, int] = {}
+    placed: Counter[int] = Counter()
+    found = np.full(len(slots), NO_FOLD, dtype=np.int64)
+    for row, (slot, content) in enumerate(pairs):
+        if not known[slot] and num_distinct[slot] == 1:
+            continue
+        if content not in fold_of_content:
+            fold_of_content[content] = placed[slot] % folds
+            placed[slot] += 1
+        found[row] = fold_of_content[content]
+    return found
 
 
 def answers_of(engine: Engine, features: Float32Array, slots: Int64Array, state: State) -> Answers:
@@ -103,14 +105,16 @@ def answers_of(engine: Engine, features: Float32Array, slots: Int64Array, state:
         return _no_answers(len(slots))
     logits = engine.predict(features, state).logits.astype(np.float64)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    sums = powers.sum(axis=1)
     return Answers(
         right=logits.argmax(axis=1) == slots,
-        probability=powers[np.arange(len(slots)), slots] / powers.sum(axis=1),
+        probability=powers[np.arange(len(slots)), slots] / sums,
+        largest=1 / sums,
     )
 
 
 def _no_answers(num: int) -> Answers:
-    return Answers(np.zeros(num, dtype=bool), np.zeros(num))
+    return Answers(np.zeros(num, dtype=bool), np.zeros(num), np.zeros(num))
 
 
 def _fill(
@@ -132,4 +136,5 @@ def _fill(
     except DivergedError:
         return
     found = answers_of(engine, features[asked], slots[asked], state)
-    answers.right[asked], answers.probability[asked] = found.right, found.probability
+    answers.right[asked] = found.right
+    answers.probability[asked], answers.largest[asked] = found.probability, found.largest

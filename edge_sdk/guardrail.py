@@ -13,7 +13,8 @@ not adapted on it. Two questions are kept apart, because they have different alt
   rival learner, and one that was never shipped.)
 
 Uniformly wrong labels shrink every difference of accuracy and turn the sign of none, so that they
-make the guardrail keep less, not more. Labels that are wrong in the same way every time look like a
+make the guardrail keep less, not more; and the more of them look wrong, the more evidence is asked
+for. Labels that are wrong in the same way every time look like a
 user's own meaning of a label; only the probe set, which the bundle's maker labelled, notices those.
 """
 
@@ -42,6 +43,7 @@ from edge_sdk.guardrail_rule import (
     decide,
     serving_state,
 )
+from edge_sdk.label_noise import suspect_share
 from edge_sdk.paired_tests import GuessComparison, PairedComparison
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ class GuardrailReport:
         against_guessing: The candidate on examples of the user's own labels.
         against_current: Candidate against the current state on all judged examples.
         probe: Candidate against base on the probe set.
+        suspect_share: How many of the judged examples' labels look wrong (`label_noise`).
     """
 
     decision: Decision
@@ -106,6 +109,7 @@ class GuardrailReport:
     against_guessing: GuessComparison | None
     against_current: PairedComparison | None
     probe: PairedComparison | None
+    suspect_share: float | None = None
 
 
 def judge(
@@ -178,6 +182,7 @@ def judge(
         against_guessing=about_candidate.against_guessing,
         against_current=against_current,
         probe=about_candidate.probe,
+        suspect_share=about_candidate.suspect_share if answers.judged.any() else None,
     )
 
 
@@ -204,6 +209,7 @@ class _Asker:
             if len(of_user) and in_use > 1
             else None,
             probe=self._probed(state),
+            suspect_share=suspect_share(held_out.of(self.judged)) if self.judged.any() else 0.0,
         )
 
     def _probed(self, state: State) -> PairedComparison | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -55,23 +56,30 @@ class GuardrailOptions:
     """When a personal state is kept.
 
     Attributes:
-        confidence: Of each "shown better" and "shown worse", above 0.5 and below 1. At 0.9 four
-            examples that the state alone gets right, with none the other way, are enough; two or
-            three are where it is also surer of what the base gets right, too.
-        folds: Parts that the examples are cut into, at least 2; with fewer examples, leave-one-out.
+        confidence: Of each "shown better" and "shown worse", above 0.5 and below 1. At 0.85 three
+            examples that the state alone gets right, with none the other way, are enough; one or
+            two are where it is also surer of what the base gets right, too.
+        label_doubt: How much more evidence doubtful labels need, at least 0. The chance of a wrong
+            "better than the base" is `1 - confidence`, times the share of examples that are not
+            suspect to this power; 0 asks of all the same.
+        folds: Parts that the examples are cut into, at least 2.
         min_examples: Judged examples of the user's own labels from which on the state must be
             shown better than guessing, at least 1.
         probe_tolerance: Accuracy that the state may lose on the probe set, 0..1.
     """
 
-    confidence: float = 0.9
-    folds: int = 20
+    confidence: float = 0.85
+    label_doubt: float = 4.0
+    folds: int = 10
     min_examples: int = 20
     probe_tolerance: float = 0.2
 
     def __post_init__(self) -> None:
         if not (_is_number(self.confidence) and 0.5 < self.confidence < 1):
             msg = f"confidence must be above 0.5 and below 1, got {self.confidence!r}"
+            raise InvalidOptionError(msg)
+        if not (_is_number(self.label_doubt) and 0 <= self.label_doubt < math.inf):
+            msg = f"label_doubt must be finite and at least 0, got {self.label_doubt!r}"
             raise InvalidOptionError(msg)
         if not (_is_number(self.probe_tolerance) and 0 <= self.probe_tolerance <= 1):
             msg = f"probe_tolerance must be in 0..1, got {self.probe_tolerance!r}"
@@ -87,11 +95,15 @@ DEFAULT_GUARDRAIL = GuardrailOptions()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known about one state; None where no example says anything."""
+    """What is known about one state; None where no example says anything.
+
+    `suspect_share`, 0..1, is how many of the labels it was judged by look wrong.
+    """
 
     against_base: PairedComparison | None
     against_guessing: GuessComparison | None
     probe: PairedComparison | None
+    suspect_share: float = 0.0
 
 
 def decide(
@@ -99,9 +111,11 @@ def decide(
 ) -> tuple[Decision, Reason]:
     """The rule: first what speaks against a state, then what is lacking, then what speaks for it.
 
-    "Shown" means with a probability of at most `1 - confidence` of being chance.
+    "Shown" means with a probability of at most `1 - confidence` of being chance; less where labels
+    are doubtful, for what speaks for the state instead of the base.
     """
     chance = 1 - options.confidence
+    undoubted = (1 - candidate.suspect_share) ** options.label_doubt
     base, own, probe = candidate.against_base, candidate.against_guessing, candidate.probe
     enough = own is not None and own.num >= options.min_examples
     rules = (
@@ -113,7 +127,7 @@ def decide(
             Reason.WORSE_THAN_GUESSING,
         ),
         (
-            base and not base.shown_better(chance),
+            base and not base.shown_better(chance * undoubted),
             Decision.SHADOW,
             Reason.NOT_SHOWN_BETTER_THAN_BASE,
         ),

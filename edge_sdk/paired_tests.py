@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     Flags = npt.NDArray[np.bool_]
 
-_BISECTIONS = 50
-LEANING = 3
+_BISECTIONS = 40
+LEANING = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,14 +25,16 @@ class Answers:
     Attributes:
         right: bool `[n]`.
         probability: What it gave the right answer, float64 `[n]`.
+        largest: What it gave the answer that it chose, float64 `[n]`.
     """
 
     right: Flags
     probability: npt.NDArray[np.float64]
+    largest: npt.NDArray[np.float64]
 
     def of(self, which: Flags) -> Answers:
         """Those to the questions `which`, bool `[n]`."""
-        return Answers(self.right[which], self.probability[which])
+        return Answers(self.right[which], self.probability[which], self.largest[which])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +94,15 @@ class PairedComparison:
     def shown_better(self, chance: float) -> bool:
         """Whether the first is better but for a probability of `chance`.
 
-        The sign test says so; or it leans that way (up to 3 times `chance`) and the other says so.
+        The sign test says so; or it leans that way (up to 5 times `chance`, and never with fewer
+        wins than losses) and the other says so.
         """
-        leans = self.p_better <= LEANING * chance
+        leans = self.p_better <= _leaning(chance)
         return self.p_better <= chance or (leans and self.p_surer <= chance)
 
     def shown_worse(self, chance: float) -> bool:
         """Whether the first is worse, likewise."""
-        leans = self.p_worse <= LEANING * chance
+        leans = self.p_worse <= _leaning(chance)
         return self.p_worse <= chance or (leans and 1 - self.p_surer <= chance)
 
 
@@ -174,6 +177,10 @@ def lower_bound(successes: int, trials: int, *, confidence: float) -> float:
         else:
             low = middle
     return low
+
+
+def _leaning(chance: float) -> float:
+    return min(LEANING * chance, 0.5)
 
 
 @lru_cache(maxsize=64)

@@ -41,9 +41,8 @@ OPTIONS = GuardrailOptions()
 def paired(wins: int, losses: int, same: int = 40) -> PairedComparison:
     first = np.array([True] * wins + [False] * losses + [True] * same)
     second = np.array([False] * wins + [True] * losses + [True] * same)
-    return PairedComparison.of(
-        Answers(first, first.astype(float)), Answers(second, second.astype(float)), confidence=0.9
-    )
+    one, two = (Answers(a, a.astype(float), np.ones(len(a))) for a in (first, second))
+    return PairedComparison.of(one, two, confidence=0.85)
 
 
 def guesses(right: int, num: int, rate: float = 0.25) -> GuessComparison:
@@ -62,8 +61,16 @@ BETTER, WORSE, UNCLEAR = paired(12, 2), paired(2, 12), paired(3, 2)
     [
         ({"against_base": BETTER}, None, Reason.BETTER_THAN_BASE),
         ({"against_base": UNCLEAR}, None, Reason.NOT_SHOWN_BETTER_THAN_BASE),
-        ({"against_base": paired(4, 0)}, None, Reason.BETTER_THAN_BASE),
-        ({"against_base": paired(3, 0)}, None, Reason.NOT_SHOWN_BETTER_THAN_BASE),
+        ({"against_base": paired(3, 0)}, None, Reason.BETTER_THAN_BASE),
+        ({"against_base": paired(2, 0)}, None, Reason.NOT_SHOWN_BETTER_THAN_BASE),
+        # doubtful labels: more of the same is needed
+        (
+            {"against_base": paired(3, 0), "suspect_share": 0.3},
+            None,
+            Reason.NOT_SHOWN_BETTER_THAN_BASE,
+        ),
+        ({"against_base": paired(6, 0), "suspect_share": 0.3}, None, Reason.BETTER_THAN_BASE),
+        ({"against_base": WORSE, "suspect_share": 0.9}, None, Reason.WORSE_THAN_BASE),
         ({"against_base": paired(0, 0)}, None, Reason.NOT_SHOWN_BETTER_THAN_BASE),
         ({"against_base": WORSE}, None, Reason.WORSE_THAN_BASE),
         ({"against_base": BETTER}, WORSE, Reason.WORSE_THAN_CURRENT),
@@ -145,6 +152,9 @@ def test_more_wins_never_make_the_decision_harsher() -> None:
         {"confidence": 1.0},
         {"confidence": float("nan")},
         {"confidence": True},
+        {"label_doubt": -1},
+        {"label_doubt": float("inf")},
+        {"label_doubt": False},
         {"folds": 1},
         {"folds": 2.0},
         {"min_examples": 0},
@@ -196,6 +206,7 @@ def test_a_user_whom_the_base_serves_badly_is_kept(world: World) -> None:
     assert report.base_accuracy is not None
     assert report.base_accuracy < 1
     assert report.gap == 0
+    assert report.suspect_share == 0
 
 
 def test_a_user_whom_the_base_serves_well_stays_in_the_shadow(world: World) -> None:
@@ -213,6 +224,8 @@ def test_labels_at_random_are_not_kept(world: World) -> None:
     report = judge(world.engine, features, slots, candidate)
     assert report.decision is not Decision.KEEP
     assert report.serve is Serve.BASE
+    assert report.suspect_share is not None
+    assert report.suspect_share > 0.25
 
 
 def test_few_examples_run_in_the_shadow_however_good(world: World) -> None:
@@ -241,6 +254,7 @@ def test_own_labels_serve_at_once_beside_a_base_that_does_not_know_them(world: W
     report = world.judge([world.draw(1, near=2, noise=0.1)], [2])
     assert (report.decision, report.reason) == (Decision.KEEP, Reason.NO_ALTERNATIVE)
     assert (report.num_judged, report.held_out_accuracy, report.gap) == (0, None, None)
+    assert report.suspect_share is None
     report = world.judge([world.draw(5, near=2, noise=0.1)], [2])
     assert report.reason is Reason.BETTER_THAN_GUESSING
     assert report.against_base is None
@@ -262,16 +276,16 @@ def test_a_bundle_without_labels_takes_back_what_is_no_better_than_guessing(
     tiny_bundle: Path,
 ) -> None:
     engine = Engine(tiny_bundle)
-    kept = 0
+    kept, gaps = 0, []
     for seed in range(30):
         rng = np.random.default_rng(seed)
         features = engine.embed(tiny.examples(rng, 40))
         slots = rng.integers(4, size=40)  # labels that mean nothing
         report = judge(engine, features, slots, engine.adapt(features, slots).state)
         kept += report.decision is Decision.KEEP
-        assert report.gap is not None
-        assert report.gap > 0.1  # memorized
-    assert kept <= 6  # a tenth by chance, and what luck adds to that
+        gaps.append(report.gap)
+    assert np.median(gaps) > 0.1  # memorized
+    assert kept <= 8  # 15 % by chance, and what luck adds to that
 
 
 def test_the_current_state_serves_on_while_new_examples_are_bad(world: World) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,10 +16,14 @@ from edge_sdk.paired_tests import (
     sign_flip,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-def answers(right: list[int], probability: list[float] | None = None) -> Answers:
+
+def answers(right: ArrayLike, probability: list[float] | None = None) -> Answers:
     flags = np.array(right, dtype=bool)
-    return Answers(flags, np.array(probability if probability else right, dtype=np.float64))
+    given = np.array(probability or right, dtype=np.float64)
+    return Answers(flags, given, given)
 
 
 @pytest.mark.parametrize(("n", "rate"), [(1, 0.5), (7, 0.3), (40, 0.5), (90, 0.01)])
@@ -67,7 +72,7 @@ def test_a_comparison_counts_where_only_one_was_right() -> None:
 
 def test_a_comparison_seen_from_the_other_side_is_its_mirror() -> None:
     rng = np.random.default_rng(0)
-    one, two = (Answers(rng.random(60) < share, rng.random(60)) for share in (0.8, 0.6))
+    one, two = (answers(rng.random(60) < share, rng.random(60).tolist()) for share in (0.8, 0.6))
     here = PairedComparison.of(one, two, confidence=0.9)
     there = PairedComparison.of(two, one, confidence=0.9)
     assert here.difference == -there.difference
@@ -107,7 +112,19 @@ def test_the_finer_test_confirms_a_lean_but_never_replaces_it() -> None:
     equal = PairedComparison.of(
         answers([1] * 30, surer), answers([1] * 30, less_sure), confidence=0.9
     )
-    assert not equal.shown_better(0.1)  # surer, but right no more often
+    assert not equal.shown_better(0.3)  # surer, but right no more often
+
+
+@pytest.mark.parametrize("chance", [0.01, 0.1, 0.15, 0.3])
+def test_however_sure_no_state_with_as_many_losses_as_wins_is_shown_better(chance: float) -> None:
+    for wins, losses in ((0, 0), (1, 1), (3, 3), (5, 6), (20, 20)):
+        right = [1] * wins + [0] * losses + [1] * 30
+        wrong = [0] * wins + [1] * losses + [1] * 30
+        found = PairedComparison.of(
+            answers(right, [0.9] * len(right)), answers(wrong, [0.2] * len(right)), confidence=0.9
+        )
+        assert found.p_surer < 0.001
+        assert not found.shown_better(chance)
 
 
 def test_the_sign_flip_probability_is_calibrated() -> None:
