@@ -169,7 +169,7 @@ class PageHinkley:
         self,
         *,
         delta: float = 0.1,
-        threshold: float = 9.0,
+        threshold: float = 11.0,
         min_numbers: int = 30,
         forgetting: float = 1.0,
     ) -> None:

@@ -43,9 +43,9 @@ class DriftAdvice(StrEnum):
 class DriftOptions:
     """How soon drift is noticed, against how often wrongly.
 
-    With the defaults both false-alarm rates are below 0.05 a thousand events, and a rise of the
-    error from 10 to 30 % is noticed in fewer than 150 answers by half of all users, once some
-    hundreds came before (benchmarks/guard/drift.py measures both).
+    With the defaults both false-alarm rates are below 0.05 a thousand events at errors of up to
+    50 %, and a rise of the error from 10 to 30 % is noticed in fewer than 150 answers by half of
+    all users, once some hundreds came before (benchmarks/guard/drift.py measures both).
 
     Attributes:
         adwin_delta: Of `Adwin`.
@@ -57,7 +57,7 @@ class DriftOptions:
 
     adwin_delta: float = 0.002
     rise: float = 0.1
-    rise_threshold: float = 9.0
+    rise_threshold: float = 11.0
     shift_rate: float = 5e-5
     burn_in: int = 50
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from edge_sdk.guardrail import judge
 from edge_sdk.guardrail_rule import Decision, GuardrailOptions, Serve
+from edge_sdk.paired_tests import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from benchmarks.guard.writers import Float32, Int64, Writer
     from edge_sdk import Engine, State
-    from edge_sdk.guardrail import Probe
+    from edge_sdk.guardrail import GuardrailReport, Probe
 
+    Flags = NDArray[np.bool_]
     Poison = Callable[[Int64, np.random.Generator], Int64]
 
 
@@ -30,6 +34,10 @@ class Outcome:
         decision: The guardrail's.
         reason: The guardrail's.
         gap: Its memorization gap.
+        suspect_share: How many of the taught labels look wrong to it.
+        num_taught: Examples.
+        p_worse: Probability of as many of his own untaught examples lost to the base, or more, were
+            what he gets as good as the base (sign test); 1 where he gets the base.
     """
 
     user: int
@@ -39,6 +47,9 @@ class Outcome:
     decision: str
     reason: str
     gap: float
+    suspect_share: float
+    num_taught: int
+    p_worse: float
 
 
 def random_labels(share: float, num_labels: int) -> Poison:
@@ -65,9 +76,54 @@ def swapped_labels(share: float, num_labels: int) -> Poison:
     return poison
 
 
-def accuracy(engine: Engine, state: State, features: Float32, slots: Int64) -> float:
-    """Share of examples that a state labels right."""
-    return float(np.mean(engine.predict(features, state).logits.argmax(axis=1) == slots))
+@dataclass(frozen=True, slots=True, eq=False)
+class Untaught:
+    """A user's untaught examples, and what the base gets right of them; bool `[n]`."""
+
+    engine: Engine
+    features: Float32
+    slots: Int64
+    base: Flags
+
+    @classmethod
+    def of(cls, engine: Engine, writer: Writer, asked: Int64) -> Self:
+        """Of the rows `asked` of what a user wrote."""
+        features, slots = writer.features[asked], writer.slots[asked]
+        base = right(engine, engine.initial_state(), features, slots)
+        return cls(engine, features, slots, base)
+
+    def outcome(
+        self, user: int, report: GuardrailReport, candidate: State, served: State | None
+    ) -> Outcome:
+        """What came of a report; `served` is None where the user gets the base."""
+        personal = right(self.engine, candidate, self.features, self.slots)
+        got = self.base if served is None else right(self.engine, served, self.features, self.slots)
+        losses = int(np.sum(self.base & ~got))
+        return Outcome(
+            user=user,
+            base=float(self.base.mean()),
+            personal=float(personal.mean()),
+            served=float(got.mean()),
+            p_worse=at_least(losses, losses + int(np.sum(got & ~self.base)), 0.5),
+            **about(report),
+        )
+
+
+def about(report: GuardrailReport) -> dict[str, Any]:
+    """What an outcome takes from a report."""
+    return {
+        "decision": report.decision.value,
+        "reason": report.reason.value,
+        "gap": report.gap or 0.0,
+        "suspect_share": report.suspect_share or 0.0,
+        "num_taught": report.num_examples,
+    }
+
+
+def right(engine: Engine, state: State, features: Float32, slots: Int64) -> Flags:
+    """Which examples a state labels right, bool `[n]`."""
+    found: Flags = engine.predict(features, state).logits.argmax(axis=1) == slots
+    return found
 
 
 def split(writer: Writer, share: float, rng: np.random.Generator) -> tuple[Int64, Int64]:
@@ -90,7 +146,6 @@ def teach_once(
 ) -> list[Outcome]:
     """Each user teaches `share` of what he wrote, `splits` times over, and is judged once each."""
     outcomes = []
-    base = engine.initial_state()
     for number, writer in enumerate(users):
         for repeat in range(splits):
             rng = np.random.default_rng([seed, number, repeat])
@@ -105,21 +160,9 @@ def teach_once(
                 probe=probe,
                 options=options or GuardrailOptions(),
             )
-            test = (writer.features[asked], writer.slots[asked])
-            of_base = accuracy(engine, base, *test)
-            of_candidate = accuracy(engine, candidate, *test)
-            kept = report.decision is Decision.KEEP
-            outcomes.append(
-                Outcome(
-                    user=number,
-                    base=of_base,
-                    personal=of_candidate,
-                    served=of_candidate if kept else of_base,
-                    decision=report.decision.value,
-                    reason=report.reason.value,
-                    gap=report.gap or 0.0,
-                )
-            )
+            served = candidate if report.decision is Decision.KEEP else None
+            test = Untaught.of(engine, writer, asked)
+            outcomes.append(test.outcome(number, report, candidate, served))
     return outcomes
 
 
@@ -138,7 +181,6 @@ def teach_in_stages(
     From stage `poison_from` on, what is taught is poisoned. One outcome a stage.
     """
     outcomes = []
-    base = engine.initial_state()
     for number, writer in enumerate(users):
         for repeat in range(splits):
             rng = np.random.default_rng([seed, number, repeat])
@@ -148,9 +190,9 @@ def teach_in_stages(
             start = 0 if poison_from == 0 else ends[poison_from - 1]
             slots[start:] = poison(slots[start:], rng)
             features = writer.features[taught]
-            test = (writer.features[asked], writer.slots[asked])
-            of_base = accuracy(engine, base, *test)
-            current, serving = 0, base
+            test = Untaught.of(engine, writer, asked)
+            current: int = 0
+            serving: State | None = None
             for end in ends:
                 candidate = engine.adapt(features[:end], slots[:end]).state
                 report = judge(
@@ -163,18 +205,8 @@ def teach_in_stages(
                 if report.serve is Serve.CANDIDATE:
                     current, serving = end, candidate
                 elif report.serve is Serve.BASE:
-                    current, serving = 0, base
-                outcomes.append(
-                    Outcome(
-                        user=number,
-                        base=of_base,
-                        personal=accuracy(engine, candidate, *test),
-                        served=accuracy(engine, serving, *test),
-                        decision=report.decision.value,
-                        reason=report.reason.value,
-                        gap=report.gap or 0.0,
-                    )
-                )
+                    current, serving = 0, None
+                outcomes.append(test.outcome(number, report, candidate, serving))
     return outcomes
 
 
@@ -211,17 +243,16 @@ def teach_own_labels(
             candidate = engine.adapt(features, slots).state
             report = judge(engine, features, slots, candidate)
             truth = np.repeat(np.arange(ways), [len(r) - shots for r in rows])
-            right = accuracy(engine, candidate, writer.features[asked], truth)
+            hits = right(engine, candidate, writer.features[asked], truth)
             kept = report.decision is Decision.KEEP
             outcomes.append(
                 Outcome(
                     user=number,
                     base=1 / ways,
-                    personal=right,
-                    served=right if kept else 1 / ways,
-                    decision=report.decision.value,
-                    reason=report.reason.value,
-                    gap=report.gap or 0.0,
+                    personal=float(hits.mean()),
+                    served=float(hits.mean()) if kept else 1 / ways,
+                    p_worse=at_least(int(np.sum(~hits)), len(hits), 1 - 1 / ways) if kept else 1.0,
+                    **about(report),
                 )
             )
     return outcomes

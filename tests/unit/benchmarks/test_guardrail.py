@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="needs the extra export")
 
 import torch
 
-from benchmarks.guard.guardrail import by_user, harm, keep_rates
+from benchmarks.guard.figures import by_user, harm, keep_rates
 from benchmarks.guard.simulation import (
     random_labels,
     swapped_labels,
