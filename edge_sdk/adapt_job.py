@@ -8,29 +8,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edge_sdk.errors import AdaptCancelledError, EmptySupportError
-from edge_sdk.personal_state import fit
+from edge_sdk.guardrail import judge
+from edge_sdk.personal_state import fit, slots_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge_sdk.arrays import Float32Array
     from edge_sdk.engine import Engine
+    from edge_sdk.guardrail import GuardrailReport
+    from edge_sdk.guardrail_rule import GuardrailOptions
     from edge_sdk.live_state import LiveState
+    from edge_sdk.personal_state import Fit
+    from edge_sdk.store_rows import Example
 
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdaptReport:
-    """What `adapt` did.
+    """What `adapt` did, and what the guardrail decided.
 
     Attributes:
         losses: float32 `[steps]`, in nats.
         num_examples: Examples adapted on.
         num_labels: Distinct labels among them.
-        duration_ms: Wall time, storing included.
-        version: The version of the personal state that was committed.
+        duration_ms: Wall time, judging and storing included.
+        version: The version that answers now: that of the adapted state where the guardrail kept
+            it, else that of the state before, or 0, the bundle's own.
+        guardrail: The decision and its evidence; None where no guardrail was asked.
     """
 
     losses: Float32Array
@@ -38,6 +47,7 @@ class AdaptReport:
     num_labels: int
     duration_ms: float
     version: int
+    guardrail: GuardrailReport | None
 
 
 class AdaptJob:
@@ -69,11 +79,11 @@ class AdaptJob:
 
     @property
     def progress(self) -> float:
-        """The part of the inner steps that is done, 0 to 1; 1 once committed."""
+        """The part of the work that is done, 0 to 1; 1 once committed."""
         return self._progress
 
     def cancel(self) -> bool:
-        """Ask it to stop before its next inner step; it does not wait for that.
+        """Ask it to stop after this inner step or fold of the guardrail; it does not wait for that.
 
         Returns:
             Whether it will never be committed by this job: False where its commit has begun or is
@@ -127,10 +137,14 @@ class AdaptJob:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    @property
-    def after_step(self) -> Callable[[float], None] | None:
-        """What to call after each inner step; None where steps need not be told apart."""
-        return self._note_step if self._sliced else None
+    def after_part(self, begin: float, end: float) -> Callable[[float], None] | None:
+        """What to call with the part done, in (0, 1], of what is `begin` to `end` of the whole.
+
+        None where parts need not be told apart.
+        """
+        if not self._sliced:
+            return None
+        return lambda part: self._note(begin + (end - begin) * part)
 
     def check(self) -> None:
         """Stop here if that was asked for.
@@ -166,7 +180,7 @@ class AdaptJob:
         finally:
             lock.release()
 
-    def _note_step(self, part: float) -> None:
+    def _note(self, part: float) -> None:
         self._progress = part
         if self._listener is not None:
             self._listener(part)
@@ -182,8 +196,8 @@ class AdaptJob:
 class Adapter:
     """Runs the adaptations of one personalizer: one at a time, in the background or not."""
 
-    def __init__(self, engine: Engine, live: LiveState) -> None:
-        self._engine, self._live = engine, live
+    def __init__(self, engine: Engine, live: LiveState, guardrail: GuardrailOptions | None) -> None:
+        self._engine, self._live, self._guardrail = engine, live, guardrail
         self._one_at_a_time = threading.Lock()
         self._lock = threading.Lock()
         self._jobs: tuple[AdaptJob, ...] = ()
@@ -226,12 +240,16 @@ class Adapter:
                 with self._live.reading() as kept:
                     serving = self._live.seen()
                     examples, features = kept.support()
+                    seen = set(kept.adapted_ids(serving.version))
                 if not examples:
                     msg = "nothing is taught; call teach() first"
                     raise EmptySupportError(msg)
-                candidate = fit(self._engine, examples, features, after_step=job.after_step)
+                fitted = self._share_of_fitting(len(examples))
+                after_step = job.after_part(0, fitted)
+                candidate = fit(self._engine, examples, features, after_step=after_step)
+                report = self._judge(job, fitted, examples, features, candidate, seen)
                 job.begin_commit()
-                version = self._live.commit(candidate, examples, serving)
+                version = self._live.commit(candidate, examples, serving, report)
                 if version is not None:
                     return AdaptReport(
                         losses=candidate.losses,
@@ -239,7 +257,36 @@ class Adapter:
                         num_labels=len({example.label for example in examples}),
                         duration_ms=(time.perf_counter() - started) * 1e3,
                         version=version,
+                        guardrail=report,
                     )
+
+    def _share_of_fitting(self, num_examples: int) -> float:
+        """The part of the work that is not judging, where each fold is an adaptation, too."""
+        if self._guardrail is None:
+            return 1.0
+        return 1 / (1 + min(self._guardrail.folds, num_examples))
+
+    def _judge(
+        self,
+        job: AdaptJob,
+        fitted: float,
+        examples: Sequence[Example],
+        features: Float32Array,
+        candidate: Fit,
+        seen: set[int],
+    ) -> GuardrailReport | None:
+        """Ask the guardrail; `seen` are the ids that the state which serves was adapted on."""
+        if self._guardrail is None:
+            return None
+        return judge(
+            self._engine,
+            features,
+            slots_of(self._engine.bundle.manifest, examples),
+            candidate.state,
+            current=np.array([example.id in seen for example in examples]),
+            options=self._guardrail,
+            after_fold=job.after_part(fitted, 1.0),
+        )
 
 
 def _cancelled() -> AdaptCancelledError:

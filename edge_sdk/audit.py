@@ -15,49 +15,31 @@ well, keep `head()` elsewhere and give it to `verify`.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edge_sdk.audit_entries import (
-    DIGEST,
-    ENTRY_TYPES,
-    MAX_COUNT,
-    AuditEntry,
-    LogRepaired,
-    entry_from,
+from edge_sdk.audit_chain import (
+    MAX_LINE_BYTES,
+    START,
+    AuditLine,
+    AuditRecord,
+    BadLineError,
+    ChainEnd,
+    make_line,
+    parse_line,
 )
+from edge_sdk.audit_entries import ENTRY_TYPES, AuditEntry, LogRepaired
 from edge_sdk.durable import sync_folder
 from edge_sdk.errors import AuditError, InvalidOptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 FILE_NAME = "audit.log"
-MAX_LINE_BYTES = 4096
-MAX_AT_MS = 253_402_300_799_999  # the end of year 9999
-_START = "0" * 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRecord:
-    """One line of the log, verified.
-
-    Attributes:
-        seq: Its number, from 1.
-        at_ms: When, in ms since 1970 (UTC), by the device's clock.
-        entry: What happened.
-        digest: Its hash; the head of the chain up to here.
-    """
-
-    seq: int
-    at_ms: int
-    entry: AuditEntry
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +64,23 @@ class AuditReport:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return self.first_bad is None and self.torn_bytes == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How the file stands to lines that were planned elsewhere, to be in it once each.
+
+    Attributes:
+        missing: Those that are not in the file.
+        end: What the next line of the file follows; None where its last line is bad.
+        gap: Whether what the planned lines follow is not in the file: it has lost entries.
+        torn: Length of a torn last line that is not the beginning of a missing one.
+    """
+
+    missing: tuple[AuditLine, ...]
+    end: ChainEnd | None
+    gap: bool
+    torn: int
 
 
 class AuditLog:
@@ -121,9 +120,9 @@ class AuditLog:
             if _tail(file)[1]:
                 msg = "the last line of audit.log is torn, as by a crash; call repair() first"
                 raise AuditError(msg)
-            line, record = self._next_line(file, entry)
-            _write_at(file, os.fstat(file).st_size, line)
-            return record
+            line = self._next_line(file, entry)
+            _write_at(file, os.fstat(file).st_size, line.data)
+            return line.record
 
     def repair(self) -> AuditRecord | None:
         """Cut off a torn last line and record that; None where the log is not torn.
@@ -141,18 +140,18 @@ class AuditLog:
             entry = LogRepaired(
                 num_bytes=len(torn), removed_digest=hashlib.sha256(torn).hexdigest()
             )
-            line, record = self._next_line(file, entry)
+            line = self._next_line(file, entry)
             # one write over the torn line: a crash in between leaves a torn line again
-            _write_at(file, end, line)
-            return record
+            _write_at(file, end, line.data)
+            return line.record
 
     def head(self) -> str:
         """Hash of the last entry, 64 zeros for none; raises AuditError where that one is bad."""
         if not self._path.exists():
-            return _START
+            return START
         with self._locked(create=False) as file:
             last, _ = _tail(file)
-            return _START if last is None else _read_last(last).digest
+            return START if last is None else _read_last(last).digest
 
     def records(self) -> tuple[AuditRecord, ...]:
         """The good entries from the start of the log."""
@@ -165,7 +164,7 @@ class AuditLog:
             head: What `head()` gave once; the log must still have that entry.
         """
         records, report = self._read()
-        known = {_START, *(record.digest for record in records)}
+        known = {START, *(record.digest for record in records)}
         if head is None or head in known or report.first_bad is not None:
             return report
         return AuditReport(
@@ -186,29 +185,57 @@ class AuditLog:
         records: list[AuditRecord] = []
         first_bad, reason = None, ""
         for number, line in enumerate(lines, start=1):
-            previous = records[-1].digest if records else _START
+            previous = records[-1].digest if records else START
             try:
-                records.append(_parse(line, seq=number, previous=previous))
-            except _BadLineError as error:
+                records.append(parse_line(line, seq=number, previous=previous))
+            except BadLineError as error:
                 first_bad, reason = number, str(error)
                 break
         return tuple(records), AuditReport(
             num_entries=len(records),
-            head=records[-1].digest if records else _START,
+            head=records[-1].digest if records else START,
             first_bad=first_bad,
             reason=reason,
             torn_bytes=len(torn),
         )
 
-    def _next_line(self, file: int, entry: AuditEntry) -> tuple[bytes, AuditRecord]:
+    def now_ms(self) -> int:
+        """The time by the log's clock, in ms since 1970."""
+        return int(self._clock() * 1000)
+
+    def standing(self, planned: Sequence[AuditLine]) -> Standing:
+        """How the file stands to planned lines, each of which follows the one before it."""
+        if not self._path.exists():
+            return _standing(None, planned)
+        with self._locked(create=False) as file:
+            return _standing(file, planned)
+
+    def write_planned(self, planned: Sequence[AuditLine], *, force: bool = False) -> bool:
+        """Add those planned lines that are not in the file yet; then they are on the disk.
+
+        Args:
+            planned: Lines, each of which follows the one before it.
+            force: Add them even where they do not follow the last line of the file; `verify` then
+                names the place. For a file that has lost entries.
+
+        Returns:
+            False, and nothing is added, where they do not follow the last line of the file.
+        """
+        with self._locked(create=True) as file:
+            found = _standing(file, planned)
+            if not found.missing:
+                return True
+            follows = found.end is not None and found.missing[0].previous == found.end.digest
+            if found.torn or not (follows or force):
+                return False
+            end = os.fstat(file).st_size - len(_tail(file)[1])
+            _write_at(file, end, b"".join(line.data for line in found.missing))
+            return True
+
+    def _next_line(self, file: int, entry: AuditEntry) -> AuditLine:
         last, _ = _tail(file)
-        before = None if last is None else _read_last(last)
-        previous, seq = (_START, 1) if before is None else (before.digest, before.seq + 1)
-        at_ms = min(max(0, int(self._clock() * 1000)), MAX_AT_MS)
-        body = {"at_ms": at_ms, "entry": entry.to_fields(), "kind": entry.KIND, "seq": seq}
-        digest = _hash(previous, body)
-        line = _canonical({"body": body, "hash": digest, "previous": previous}) + b"\n"
-        return line, AuditRecord(seq=seq, at_ms=at_ms, entry=entry, digest=digest)
+        after = ChainEnd() if last is None else _read_last(last)
+        return make_line(entry, at_ms=self.now_ms(), after=after)
 
     @contextmanager
     def _locked(self, *, create: bool) -> Iterator[int]:
@@ -235,65 +262,32 @@ class AuditLog:
             raise AuditError(msg) from error
 
 
-class _BadLineError(Exception):
-    """Why a line is not the entry that it should be."""
-
-
-def _parse(line: bytes, *, seq: int | None, previous: str | None) -> AuditRecord:
-    """Read a line; with `seq` and `previous` it must stand there in the chain."""
-    content = _decode(line)
-    if set(content) != {"body", "hash", "previous"} or not isinstance(content["body"], dict):
-        raise _BadLineError("it lacks a part or has another")  # noqa: EM101
-    body, digest, before = content["body"], str(content["hash"]), str(content["previous"])
-    if not DIGEST.fullmatch(before) or _hash(before, body) != digest:
-        raise _BadLineError("its hash does not match it")  # noqa: EM101
-    return _check_body(body, digest, before, seq=seq, previous=previous)
-
-
-def _decode(line: bytes) -> dict[str, Any]:
+def _read_last(line: bytes) -> ChainEnd:
     try:
-        content = json.loads(line) if len(line) <= MAX_LINE_BYTES else None
-        if isinstance(content, dict) and _canonical(content) == line:
-            return content
-    except (ValueError, RecursionError):  # said below
-        pass
-    raise _BadLineError("it is not canonical JSON")  # noqa: EM101
-
-
-def _check_body(
-    body: dict[str, Any], digest: str, before: str, *, seq: int | None, previous: str | None
-) -> AuditRecord:
-    if set(body) != {"at_ms", "entry", "kind", "seq"} or not isinstance(body["entry"], dict):
-        raise _BadLineError("it lacks a part or has another")  # noqa: EM101
-    limits = {"at_ms": MAX_AT_MS, "seq": MAX_COUNT}
-    if any(type(body[k]) is not int or not 0 <= body[k] <= most for k, most in limits.items()):
-        raise _BadLineError("its number or time is none")  # noqa: EM101
-    if (seq is not None and body["seq"] != seq) or (previous is not None and before != previous):
-        raise _BadLineError("it does not follow the entry before it")  # noqa: EM101
-    try:
-        entry = entry_from(str(body["kind"]), body["entry"])
-    except InvalidOptionError as error:
-        raise _BadLineError(str(error)) from None
-    return AuditRecord(seq=body["seq"], at_ms=body["at_ms"], entry=entry, digest=digest)
-
-
-def _read_last(line: bytes) -> AuditRecord:
-    try:
-        return _parse(line, seq=None, previous=None)
-    except _BadLineError as error:
+        record = parse_line(line, seq=None, previous=None)
+        return ChainEnd(record.seq, record.digest)
+    except BadLineError as error:
         msg = f"the last entry of audit.log is bad ({error}); verify() says more"
         raise AuditError(msg) from None
 
 
-def _hash(previous: str, body: object) -> str:
-    return hashlib.sha256(bytes.fromhex(previous) + _canonical(body)).hexdigest()
-
-
-def _canonical(value: object) -> bytes:
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
-    return text.encode("ascii")
+def _standing(file: int | None, planned: Sequence[AuditLine]) -> Standing:
+    last, torn = (None, b"") if file is None else _tail(file)
+    try:
+        end = ChainEnd() if last is None else _read_last(last)
+    except AuditError:
+        end = None
+    missing, gap = tuple(planned), False
+    follows = end is not None and bool(planned) and planned[0].previous == end.digest
+    if planned and not follows:
+        data = b"" if file is None else _read_range(file, 0, os.fstat(file).st_size)
+        written = set(data.splitlines(keepends=True))
+        present = [number for number, line in enumerate(planned, 1) if line.data in written]
+        missing = missing[max(present, default=0) :]
+        before = planned[0].previous
+        gap = not present and before != START and f'"hash":"{before}"'.encode("ascii") not in data
+    ours = bool(missing) and missing[0].data.startswith(torn)
+    return Standing(missing=missing, end=end, gap=gap, torn=0 if ours else len(torn))
 
 
 def _tail(file: int) -> tuple[bytes | None, bytes]:

@@ -94,7 +94,7 @@ class Taught(AuditEntry):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adapted(AuditEntry):
-    """A candidate state was made, and what the guardrail said of it.
+    """A candidate state was made, and what the guardrail said of it; None where there was none.
 
     The words are those of `edge_sdk.guardrail_rule`; a test keeps them equal.
     """
@@ -119,17 +119,17 @@ class Adapted(AuditEntry):
     num_examples: int
     num_labels: int
     num_judged: int
-    decision: str
-    serve: str
-    reason: str
-    support_accuracy: float
+    decision: str | None
+    serve: str | None
+    reason: str | None
+    support_accuracy: float | None
     held_out_accuracy: float | None
     base_accuracy: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drifted(AuditEntry):
-    """Drift was noticed; the words are those of `edge_sdk.drift`."""
+    """Drift was noticed, and whether users get the base since; the words are `edge_sdk.drift`'s."""
 
     KIND: ClassVar[str] = "drifted"
     WORDS: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -139,6 +139,7 @@ class Drifted(AuditEntry):
     signal: str
     advice: str
     num_events: int
+    fell_back: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,20 +161,22 @@ class RolledBack(AuditEntry):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recovered(AuditEntry):
-    """A damaged store was noticed, and what serves instead."""
+    """A damaged store was noticed, and what serves since; so many examples were given up."""
 
     KIND: ClassVar[str] = "recovered"
-    WORDS: ClassVar[dict[str, tuple[str, ...]]] = {"serve": ("previous_generation", "base")}
+    WORDS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "serve": ("current", "previous_generation", "base")
+    }
     serve: str
     num_lost: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Erased(AuditEntry):
-    """All of a user's data was destroyed."""
+    """All of a user's data was destroyed; None where the store was too damaged to be counted."""
 
     KIND: ClassVar[str] = "erased"
-    num_examples: int
+    num_examples: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     Snapshot = list[Any]
 
 MAX_CONFORMAL_SCORES = 5000
+
+
+class Uniform(Protocol):
+    """What breaks ties: a `numpy.random.Generator`, or less."""
+
+    def uniform(self) -> float:
+        """Draw from [0, 1)."""
 
 
 @dataclass(slots=True)
@@ -226,7 +233,7 @@ class ConformalDetector:
     # Bets k p^(k-1) on small p-values (scores higher than before) and on large ones (lower).
     _POWERS = np.array([0.1, 0.2, 0.4, 0.6, 0.8])
 
-    def __init__(self, *, rate: float, burn_in: int, rng: np.random.Generator) -> None:
+    def __init__(self, *, rate: float, burn_in: int, rng: Uniform) -> None:
         _check(0 < rate < 1, "rate must be above 0 and below 1")
         _check(burn_in >= 1, "burn_in must be >= 1")
         self._rate, self._burn_in, self._rng = rate, burn_in, rng

@@ -12,6 +12,8 @@ from edge_sdk.errors import DivergedError
 from edge_sdk.paired_tests import Answers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from edge_sdk._core import State
@@ -49,10 +51,12 @@ def held_out_answers(
     *,
     current: Flags | None,
     folds: int,
+    after_fold: Callable[[float], None] | None = None,
 ) -> HeldOutAnswers:
     """Cross-validate over examples `[n, *features.shape]` with their slots `[n]`, n >= 1.
 
-    A fold whose adaptation diverges has answered nothing right.
+    A fold whose adaptation diverges has answered nothing right. `after_fold` is called with the
+    part done, in (0, 1], and may stop this by raising.
     """
     base = engine.initial_state()
     fold_of = assign_folds(features, slots, base["counts"] > 0, folds=folds)
@@ -63,6 +67,8 @@ def held_out_answers(
         _fill(candidate, engine, features, slots, seen=~inside, asked=inside)
         if current is not None:
             _fill(by_current, engine, features, slots, seen=current & ~inside, asked=inside)
+        if after_fold is not None:
+            after_fold((fold + 1) / num_folds)
     return HeldOutAnswers(
         judged=fold_of != NO_FOLD,
         candidate=candidate,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edge_sdk.arrays import Float32Array, Int64Array
+    from edge_sdk.change_detection import Uniform
 
 FORMAT = 1
 
@@ -143,7 +144,7 @@ class DriftMonitor:
         InvalidOptionError: An option is outside its range.
     """
 
-    def __init__(self, *, rng: np.random.Generator, options: DriftOptions = DEFAULT_DRIFT) -> None:
+    def __init__(self, *, rng: Uniform, options: DriftOptions = DEFAULT_DRIFT) -> None:
         self._adwin = Adwin(delta=options.adwin_delta)
         self._rise = PageHinkley(delta=options.rise, threshold=options.rise_threshold)
         self._shift = ConformalDetector(rate=options.shift_rate, burn_in=options.burn_in, rng=rng)
@@ -153,8 +154,16 @@ class DriftMonitor:
         """Start afresh: the model, or its bundle, is another one now."""
         self._num_feedbacks, self._num_examples = 0, 0
         self._errors_rose_before, self._shifted = False, False
-        for detector in (self._adwin, self._rise, self._shift):
-            detector.clear()
+        self._clear_detectors()
+
+    def model_changed(self) -> None:
+        """Count afresh: another state of the same bundle answers now. What was noticed stays known.
+
+        Errors and scores of one state say nothing about another one; but errors that rise again
+        after a shift and a remedy ask for more than the same remedy.
+        """
+        self._num_feedbacks, self._num_examples = 0, 0
+        self._clear_detectors()
 
     def feedback(self, correct: bool) -> DriftReport | None:
         """Whether one answer was right; returns a report when errors have become more frequent.
@@ -214,18 +223,23 @@ class DriftMonitor:
                 self._num_examples = 0
         return report
 
-    def to_json(self) -> str:
-        """The memory of all detectors, for the next start of the process."""
+    def to_json(self, *, scores: bool = True) -> str:
+        """The memory of all detectors, for the next start of the process.
+
+        Args:
+            scores: With that of the shift detector, which holds up to 5000 numbers.
+        """
         counts = [self._num_feedbacks, self._num_examples]
         flags = [self._errors_rose_before, self._shifted]
-        detectors = [d.snapshot() for d in (self._adwin, self._rise, self._shift)]
+        shift = self._shift.snapshot() if scores else None
+        detectors = [self._adwin.snapshot(), self._rise.snapshot(), shift]
         return json.dumps(
             {"format": FORMAT, "counts": counts, "flags": flags, "detectors": detectors},
             allow_nan=False,
         )
 
     def restore(self, text: str) -> None:
-        """Take back what `to_json` gave.
+        """Take back what `to_json` gave; without scores, the shift detector stays as it is.
 
         Raises:
             StoreError: It is not that; the monitor then starts afresh.
@@ -239,11 +253,16 @@ class DriftMonitor:
             adwin, rise, shift = memory["detectors"]
             self._adwin.restore(adwin)
             self._rise.restore(rise)
-            self._shift.restore(shift)
+            if shift is not None:
+                self._shift.restore(shift)
         except (ValueError, TypeError, KeyError) as error:
             self.reset()
             msg = "the drift monitor's memory is damaged or of another version; it starts afresh"
             raise StoreError(msg) from error
+
+    def _clear_detectors(self) -> None:
+        for detector in (self._adwin, self._rise, self._shift):
+            detector.clear()
 
     def _advise(self) -> DriftAdvice:
         if not self._shifted:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_sdk.drift import DriftAdvice
+
 _log = logging.getLogger("edge_sdk.events")
 
 
@@ -18,6 +20,12 @@ class EventKind(enum.StrEnum):
 
     ADAPTED = "adapted"
     """`adapt` committed a new state."""
+    SHADOWED = "shadowed"
+    """`adapt` made a state that is not shown good enough yet; what answered goes on answering."""
+    REVERTED = "reverted"
+    """`adapt` made a state that is shown harmful; it was dropped."""
+    DRIFTED = "drifted"
+    """The state that answers fits its user or its inputs no longer; `Status.recommendation`."""
     RECOMPUTED = "recomputed"
     """The stored state was damaged or of another bundle, and was computed again; no loss."""
     FELL_BACK = "fell_back"
@@ -30,6 +38,10 @@ class EventKind(enum.StrEnum):
     """`forget` removed examples and all that was learned from them."""
     ERASED = "erased"
     """`erase` removed everything."""
+    AUDIT_FAILED = "audit_failed"
+    """An entry waits for its place in the audit log, or the log has lost some; nothing else did."""
+    WATCH_RESET = "watch_reset"
+    """What drift detection remembered is damaged or could not be kept; it starts afresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,8 @@ class Status:
         encrypted: Whether labels, features and states are encrypted at rest.
         damage: What is damaged in the store and the remedy, for people; empty when nothing is.
         adapting: Whether an adaptation is under way in this process.
+        recommendation: What to offer the user since drift was noticed; None where none was, or a
+            state was adapted since.
     """
 
     version: int
@@ -77,6 +91,7 @@ class Status:
     encrypted: bool
     damage: str
     adapting: bool
+    recommendation: DriftAdvice | None = None
 
 
 def deliver(listener: Callable[[Event], None] | None, event: Event) -> None:

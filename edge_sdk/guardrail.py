@@ -47,6 +47,8 @@ from edge_sdk.label_noise import suspect_share
 from edge_sdk.paired_tests import GuessComparison, PairedComparison
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from edge_sdk._core import State
@@ -121,6 +123,7 @@ def judge(
     current: Flags | None = None,
     probe: Probe | None = None,
     options: GuardrailOptions = DEFAULT_GUARDRAIL,
+    after_fold: Callable[[float], None] | None = None,
 ) -> GuardrailReport:
     """Decide whether a candidate state may serve.
 
@@ -133,6 +136,7 @@ def judge(
             where the base serves.
         probe: Examples of the base task.
         options: Thresholds.
+        after_fold: Called after each fold with the part done, in (0, 1]; what it raises stops this.
 
     Raises:
         DtypeMismatchError, ShapeMismatchError, NonFiniteError, LabelRangeError: An array is not as
@@ -150,7 +154,9 @@ def judge(
     seen = _check_current(current, len(rows))
     known: Flags = engine.initial_state()["counts"] > 0
     on_support = answers_of(engine, rows, labels, candidate).right
-    answers = held_out_answers(engine, rows, labels, current=seen, folds=options.folds)
+    answers = held_out_answers(
+        engine, rows, labels, current=seen, folds=options.folds, after_fold=after_fold
+    )
     serving = None if seen is None else engine.adapt(rows[seen], labels[seen]).state
     ask = _Asker(engine, known, labels, answers.judged, probe, options.confidence)
     about_candidate = ask.about(candidate, answers.candidate, answers.base)

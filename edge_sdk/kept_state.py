@@ -15,6 +15,7 @@ from edge_sdk.errors import (
     CapacityError,
     DivergedError,
     NoGenerationError,
+    RuntimeFailedError,
     StoreDamagedError,
 )
 from edge_sdk.events import EventKind, Source
@@ -84,29 +85,29 @@ class KeptState:
         """All kept examples and their features `[n, *features.shape]`."""
         return self._load(self._store.examples.ids(kept=True))
 
-    def adapted(self) -> tuple[tuple[Example, ...], Float32Array]:
-        """The examples that the state which answers was adapted on, and their features."""
+    def adapted(self, version: int) -> tuple[tuple[Example, ...], Float32Array]:
+        """The examples that a stored version was adapted on, and their features."""
+        return self._load(self.adapted_ids(version))
+
+    def adapted_ids(self, version: int) -> tuple[int, ...]:
+        """Ids of the examples that a stored version was adapted on, ascending; none for 0."""
         for role in (CURRENT, PREVIOUS):
             stored = self._store.generations.read(role)
-            if stored is None or stored.version == 0:
-                break
-            if stored.header is not None:
-                return self._load(stored.header.ids)
-        return self._load(())
+            if stored is not None and stored.version == version and stored.header is not None:
+                return stored.header.ids
+        return ()
 
     def restore(self, *, keep: bool) -> tuple[Current, tuple[Note, ...]]:
         """The state that answers: the current generation, else the one before, else the base.
 
         A stored state that is damaged or of another bundle is computed again. `keep` stores what
-        was computed; without it the store is only read.
-
-        Raises:
-            CapacityError: There are more labels than this bundle has slots.
+        was computed; without it the store is only read. More labels than this bundle has slots are
+        damage, too: all stays in the store until labels are forgotten or another bundle is opened.
         """
         damage = _Damage()
         try:
             slot_names(self._manifest, self._store.examples.kept())
-        except StoreDamagedError as error:
+        except (CapacityError, StoreDamagedError) as error:
             damage.texts.append(str(error))
         head = self.head()
         lost = head != 0
@@ -159,16 +160,14 @@ class KeptState:
                 self._collect()
         return ids
 
-    def commit(self, fitted: Fit, ids: Sequence[int], serving: Current) -> Current | None:
-        """Make a state fitted to `ids` current; what answered until now is the one before.
-
-        Returns:
-            None, and nothing changed, where the world moved on meanwhile: another state was
-            committed, or one of the examples is kept no longer.
-        """
+    def unchanged_since(self, serving: Current, ids: Sequence[int]) -> bool:
+        """Whether no other state was committed since `serving`, and all of `ids` are still kept."""
         self._store.examples.check_complete()
-        if self.head() != serving.head or not set(ids) <= set(self._store.examples.ids(kept=True)):
-            return None
+        kept = set(self._store.examples.ids(kept=True))
+        return self.head() == serving.head and set(ids) <= kept
+
+    def commit(self, fitted: Fit, ids: Sequence[int], serving: Current) -> Current:
+        """Make a state fitted to `ids` current; what answered until now is the one before."""
         generations = self._store.generations
         if serving.version == 0:
             generations.drop(CURRENT)
@@ -178,6 +177,23 @@ class KeptState:
         version = generations.write(CURRENT, self._header(fitted, ids), fitted.state.to_bytes())
         self._collect()
         return current_of(fitted, version=version, source=Source.CURRENT, head=version)
+
+    def fall_back(self, serving: Current) -> Current:
+        """Make the bundle's own starting state current; what answered until now is the one before.
+
+        Where that is the bundle's own, nothing changes.
+        """
+        generations = self._store.generations
+        if serving.source is Source.PREVIOUS:
+            generations.drop(CURRENT)
+        elif serving.source is Source.CURRENT:
+            generations.move(CURRENT, PREVIOUS)
+        self._collect()
+        return self.base()
+
+    def num_kept(self) -> int:
+        """How many examples are kept."""
+        return len(self._store.examples.ids(kept=True))
 
     def forget(self, gone: Sequence[int]) -> None:
         """Delete examples, and fit both generations again to what is left of theirs.
@@ -252,7 +268,7 @@ class KeptState:
                 return Fit(state, header.names, np.zeros(0, dtype=np.float32)), stored.version
         try:
             fitted = fit(self._engine, *self._load(header.ids))
-        except (CapacityError, DivergedError, StoreDamagedError) as error:
+        except (CapacityError, DivergedError, RuntimeFailedError, StoreDamagedError) as error:
             damage.texts.append(f"state {stored.version} is lost: {error}")
             return None
         version = stored.version
@@ -277,8 +293,13 @@ class KeptState:
         if rest == stored.header.ids:
             return
         if rest:
-            fitted = fit(self._engine, *self._load(rest))
-            generations.write(role, self._header(fitted, rest), fitted.state.to_bytes())
+            examples, features = self._load(rest)
+            try:
+                fitted = fit(self._engine, examples, features)
+            except CapacityError:  # to be fitted when enough labels are forgotten
+                generations.write_unfitted(role, rest)
+            else:
+                generations.write(role, self._header(fitted, rest), fitted.state.to_bytes())
         elif role == PREVIOUS:
             generations.write_base(role)
         else:

@@ -1,15 +1,11 @@
-"""The state that answers and the store behind it: one lock, one swap, one way out for events.
-
-`current` is the fast path: it waits for nothing. All else is the slow path and holds the lock.
-"""
+"""Every change of a user's state: stored first, then seen by predictions, then told."""
 
 from __future__ import annotations
 
-import threading
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from edge_sdk.audit_entries import Erased, Forgot, RolledBack, Taught
+from edge_sdk.drift import DriftSignal
 from edge_sdk.errors import (
     EdgeError,
     KeyStoreError,
@@ -18,133 +14,100 @@ from edge_sdk.errors import (
     UnknownExampleError,
     UnknownLabelError,
 )
-from edge_sdk.events import Event, EventKind, deliver
-from edge_sdk.kept_state import KeptState
-from edge_sdk.lost_store import LostStore, destroy_files
-from edge_sdk.store import Store
+from edge_sdk.events import EventKind
+from edge_sdk.guardrail_rule import Serve
+from edge_sdk.live_store import LiveStore
+from edge_sdk.lost_store import destroy_files
+from edge_sdk.outcome import drift_entry, entry_of, event_of, serve_of
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from edge_sdk.engine import Engine
-    from edge_sdk.kept_state import Note
-    from edge_sdk.keys import KeyStore
+    from edge_sdk.arrays import Float32Array
+    from edge_sdk.audit_entries import AuditEntry
+    from edge_sdk.capacity import Capacity
+    from edge_sdk.drift import DriftReport
+    from edge_sdk.guardrail import GuardrailReport
+    from edge_sdk.kept_state import KeptState, Note
     from edge_sdk.personal_state import Current, Fit
     from edge_sdk.store_rows import Example
 
-# How often the fast path asks sqlite whether another process has committed: it takes microseconds.
-_LOOK_EVERY_S = 0.02
 
+class LiveState(LiveStore):
+    """What `Personalizer` reads and changes. Threads may share it."""
 
-class LiveState:
-    """What `Personalizer` reads and changes. Threads may share it.
+    def teach(
+        self, label: str, features: Float32Array, capacity: Capacity | None
+    ) -> tuple[int, ...]:
+        """As `Personalizer.teach`, with features `[n, *features.shape]`."""
+        with self.changing() as kept:
+            ids = kept.teach(label, features, capacity)
+            self._journal.add(Taught(num_examples=len(ids), num_kept=kept.num_kept()))
+        self._tell(())
+        return ids
 
-    Attributes:
-        dropped: Ids of the damaged examples that were deleted at opening.
-
-    Args:
-        engine: The bundle.
-        home: The folder of the store.
-        keys: Where the user's key is; None for a store that is not encrypted.
-        drop_damaged: Delete damaged examples now.
-        listener: Called with each event.
-
-    Raises:
-        As `Personalizer`.
-    """
-
-    def __init__(
+    def commit(
         self,
-        engine: Engine,
-        home: str | os.PathLike[str],
-        *,
-        keys: KeyStore | None,
-        drop_damaged: bool,
-        listener: Callable[[Event], None] | None,
-    ) -> None:
-        self._engine, self._home, self._keys, self._listener = engine, home, keys, listener
-        self._lock = threading.RLock()
-        self._closed = self._scrub_due = self._unreadable = False
-        self.dropped: tuple[int, ...] = ()
-        self._open()
-        try:
-            self._restore_at_opening(drop_damaged=drop_damaged)
-        except BaseException:
-            self.store.close()
-            raise
-
-    def close(self) -> None:
-        """Close the store; calling it again does nothing."""
-        with self._lock:
-            self._closed = True
-            self.store.close()
-
-    # --- the fast path -------------------------------------------------------------------------
-
-    def current(self) -> Current:
-        """What answers now: one reference, so always one whole state.
-
-        It waits for no lock and no change. At most every 20 ms, and if no change is under way in
-        this process, it asks sqlite whether another process has committed.
-
-        Raises:
-            StoreError: It is closed.
-        """
-        if time.monotonic() >= self._next_look:
-            self.look()
-        if self._closed:
-            self.store.database()  # raises
-        return self._current
-
-    def seen(self) -> Current:
-        """What answers now, without a look at the store."""
-        return self._current
-
-    # --- changes -------------------------------------------------------------------------------
-
-    @contextmanager
-    def changing(self) -> Iterator[KeptState]:
-        """One transaction, of one thread at a time."""
-        with self._lock:
-            if self._scrub_due:
-                self._scrub()
-            with self._looking_again_after_an_interrupt(), self._kept.transaction():
-                yield self._kept
-
-    @contextmanager
-    def reading(self) -> Iterator[KeptState]:
-        """One consistent version of the store."""
-        with self._lock, self._kept.snapshot():
-            yield self._kept
-
-    def commit(self, candidate: Fit, examples: Sequence[Example], serving: Current) -> int | None:
+        candidate: Fit,
+        examples: Sequence[Example],
+        serving: Current,
+        report: GuardrailReport | None = None,
+    ) -> int | None:
         """The one place where a candidate becomes current: stored first, then seen by `current`.
 
         Args:
             candidate: A state fitted to `examples`.
             examples: All that were kept while `serving` answered.
             serving: What answered then.
+            report: What the guardrail says; without one the candidate becomes current.
 
         Returns:
-            Its version; None, and nothing changed, where it was fitted to what is no longer so.
+            The version that answers now; None, and nothing changed, where the candidate was fitted
+            to what is no longer so.
         """
+        ids, current = [example.id for example in examples], None
         with self._lock:
             with self.changing() as kept:
-                current = kept.commit(candidate, [e.id for e in examples], serving)
+                if kept.unchanged_since(serving, ids):
+                    current = self._settle(kept, candidate, ids, serving, serve_of(report))
+                    digest = self._engine.bundle.digest
+                    num_labels = len({example.label for example in examples})
+                    self._journal.add(entry_of(digest, len(ids), num_labels, report))
             if current is not None:
                 self._publish(current)
         if current is None:
             self.refresh()
             return None
-        self._tell([(EventKind.ADAPTED, f"to {len(examples)} examples")])
+        self._tell([event_of(report, len(examples))])
         return current.version
+
+    def feedback(self, version: int, answers: Sequence[bool]) -> DriftReport | None:
+        """As `Personalizer.feedback`: whether answers that `version` gave were right."""
+        with self._lock:
+            notes: list[Note] = list(self._read_again())
+            current, report = self._current, None
+            if current.version == version:
+                with self.changing(save_scores=False) as kept:
+                    report = self._watch.feedback(answers)
+                    if report is not None:
+                        current = self._answer_drift(kept, report)
+                    self._watch.save(self.store.memory, scores=report is not None)
+                self._publish(current)
+            if report is not None:
+                fell_back = current.version != version
+                tail = "; the bundle's own starting state answers" if fell_back else ""
+                notes.append((EventKind.DRIFTED, f"{report.signal}: {report.advice}{tail}"))
+        self._tell(notes)
+        return report
 
     def roll_back(self) -> None:
         """As `Personalizer.roll_back`."""
         with self._lock:
             with self.changing() as kept:
                 current = kept.roll_back()
+                self._watch.advice = None
+                self._watch.model_changed(*self._adapted(kept, current))
+                self._journal.add(RolledBack(num_examples=len(kept.adapted_ids(current.version))))
             self._publish(current)
         self._tell([(EventKind.ROLLED_BACK, "the generation before is current")])
 
@@ -154,8 +117,12 @@ class LiveState:
             with self.changing() as kept:
                 ids = self._ids_of(what)
                 self._scrub_due = True
+                num_before = kept.num_kept()
                 kept.forget(ids)
                 current, notes = kept.restore(keep=True)
+                self._watch.model_changed(*self._adapted(kept, current))
+                num_kept = kept.num_kept()
+                self._journal.add(Forgot(num_examples=num_before - num_kept, num_kept=num_kept))
             self._publish(current)
             holder = self._scrub()
         self._tell([*notes, (EventKind.FORGOT, "examples and what was learned from them")])
@@ -168,11 +135,15 @@ class LiveState:
         failure: EdgeError | None = None
         with self._lock:
             try:
-                with self._looking_again_after_an_interrupt(), self.store.transaction():
+                with self._recorded(), self.store.transaction():
                     self._scrub_due = True
+                    self._journal.add(Erased(num_examples=len(self.store.examples.ids())))
                     self.store.erase()
+                    self._journal.plan()
             except StoreDamagedError:
                 self._erase_by_force()
+            self._watch.reset()
+            self._watch_stale = False
             self._publish(self._kept.base())
             holder = self._scrub()
             try:
@@ -185,78 +156,42 @@ class LiveState:
         if failure is not None:
             raise failure
 
-    def refresh(self) -> None:
-        """As `Personalizer.refresh`."""
-        with self._lock:
-            notes = self._read_again()
-        self._tell(notes)
-
-    def look(self) -> None:
-        """See what another process has committed, unless a change is under way in this one.
-
-        What goes wrong is told as an event, once: predictions go on with what is in memory.
-        """
-        if self._closed or not self._lock.acquire(blocking=False):
-            return
-        notes: Iterable[Note] = ()
-        try:
-            self._next_look = time.monotonic() + _LOOK_EVERY_S
-            notes = self._read_again()
-        except EdgeError as error:
-            if not self._unreadable:
-                notes = ((EventKind.STORE_UNREADABLE, str(error)),)
-            self._unreadable = True
-        finally:
-            self._lock.release()
-        self._tell(notes)
+    def record(self, entries: Iterable[AuditEntry]) -> None:
+        """Add to the audit log what no change of the state goes with; it is durable then."""
+        with self.changing():
+            for entry in entries:
+                self._journal.add(entry)
+        self._tell(())
 
     # -------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _looking_again_after_an_interrupt(self) -> Iterator[None]:
-        """An interrupt may come after the commit: what is in memory is then no longer so."""
-        try:
-            yield
-        except EdgeError:
-            raise
-        except BaseException:
-            self._seen, self._next_look = -1, 0.0
-            raise
+    def _settle(
+        self, kept: KeptState, candidate: Fit, ids: Sequence[int], serving: Current, serve: Serve
+    ) -> Current:
+        """Store what the guardrail decided; returns what answers from now on."""
+        if serve is Serve.CURRENT or (serve is Serve.BASE and serving.version == 0):
+            return serving
+        if serve is Serve.BASE:
+            current = kept.fall_back(serving)
+        else:
+            current = kept.commit(candidate, ids, serving)
+            self._watch.advice = None
+        self._watch.model_changed(*self._adapted(kept, current))
+        return current
 
-    def _publish(self, current: Current) -> None:
-        """The one place where what answers is swapped."""
-        self._current = current
-
-    def _tell(self, notes: Iterable[Note]) -> None:
-        """The one place where events leave, after what they tell of and outside its lock."""
-        for kind, detail in notes:
-            deliver(self._listener, Event(kind, self._current.version, detail))
-
-    def _open(self) -> None:
-        """Open the store, or stand in for one that is too damaged to be opened."""
-        self._seen = 0
-        try:
-            self.store = Store(self._home, keys=self._keys)
-            self._seen = self.store.change_count()
-        except StoreDamagedError as error:
-            self.store = LostStore(error, encrypted=self._keys is not None)
-        self._kept = KeptState(self._engine, self.store)
-        self._next_look = 0.0
-
-    def _restore_at_opening(self, *, drop_damaged: bool) -> None:
-        notes: Iterable[Note]
-        try:
-            with self.changing() as kept:
-                if drop_damaged:
-                    self.dropped = kept.drop_damaged()
-                current, notes = kept.restore(keep=True)
-            if self.dropped:
-                self._scrub()
-        except StoreDamagedError as error:
-            current = self._kept.base(damage=str(error), lost=True)
-            notes = ((EventKind.FELL_BACK, "to the bundle's own starting state"),)
-        self._publish(current)
-        self._tell(notes)
+    def _answer_drift(self, kept: KeptState, report: DriftReport) -> Current:
+        """Fall back to the base where answers became wrong and the base can give any."""
+        current = self._current
+        fell_back = (
+            report.signal is DriftSignal.ERRORS_ROSE
+            and current.version != 0
+            and bool(kept.base().slots)
+        )
+        if fell_back:
+            current = kept.fall_back(current)
+            self._watch.model_changed(*self._adapted(kept, current))
+        self._journal.add(drift_entry(report, fell_back=fell_back))
+        return current
 
     def _erase_by_force(self) -> None:
         """Erase a store that cannot be read: the key first, for the files are unreadable anyway."""
@@ -265,6 +200,7 @@ class LiveState:
             self._keys.delete()
         destroy_files(self._home)
         self._open()
+        self._append(Erased(num_examples=None))
 
     def _ids_of(self, what: str | int) -> tuple[int, ...]:
         examples = self.store.examples
@@ -278,26 +214,6 @@ class LiveState:
             msg = "this label was never taught here, or has been forgotten"
             raise UnknownLabelError(msg)
         return ids
-
-    def _scrub(self) -> str:
-        """Make deleted bytes leave the files; where they do not, says why, and it is due again."""
-        holder = "a reader keeps"
-        try:
-            self._scrub_due = not self.store.scrub()
-        except StoreError as error:
-            self._scrub_due, holder = True, f"{error}; that keeps"
-        return holder if self._scrub_due else ""
-
-    def _read_again(self) -> Iterable[Note]:
-        """Restore the state if another process has committed; what is to be told about it."""
-        count = self.store.change_count()
-        if count == self._seen:
-            return ()
-        with self.reading() as kept:
-            current, notes = kept.restore(keep=False)
-        self._seen, self._unreadable = count, False
-        self._publish(current)
-        return notes
 
 
 def _bytes_remain(holder: str, *, done: str) -> StoreError:

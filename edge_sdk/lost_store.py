@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edge_sdk.errors import StoreDamagedError, StoreError
 from edge_sdk.store import FILE_NAME, Store
 from edge_sdk.store_generations import Generations
+from edge_sdk.store_notes import Memory, Outbox
 from edge_sdk.store_rows import Examples
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class LostStore(Store):
         self._encrypted = encrypted
         self.examples = Examples(self)
         self.generations = Generations(self)
+        self.memory = Memory(self)
+        self.outbox = Outbox(self)
 
     @property
     def encrypted(self) -> bool:

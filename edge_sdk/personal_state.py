@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk.errors import CapacityError, DivergedError
+from edge_sdk.errors import CapacityError, DivergedError, InvalidOptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -146,6 +146,31 @@ def fit(
         losses.append(result.losses)
         after_step(step / manifest.steps)
     return Fit(state, names, np.concatenate(losses))
+
+
+def answers_right(prediction: object, correct: object) -> tuple[bool, ...]:
+    """Whether each label of a prediction was right; `correct` as for `Personalizer.feedback`.
+
+    Raises:
+        InvalidOptionError: One of both is not such a thing.
+    """
+    if not isinstance(prediction, PersonalPrediction):
+        msg = f"prediction must be what predict() gave, got {type(prediction).__name__}"
+        raise InvalidOptionError(msg)
+    said = [correct] if isinstance(correct, bool | np.bool_ | str) else correct
+    if not isinstance(said, list | tuple | np.ndarray) or len(said) != len(prediction.labels):
+        msg = (
+            f"correct must say for each of {len(prediction.labels)} examples whether its label was "
+            "right, or the label that would have been"
+        )
+        raise InvalidOptionError(msg)
+    right = []
+    for label, word in zip(prediction.labels, said, strict=True):
+        if not isinstance(word, bool | np.bool_ | str):
+            msg = f"correct must hold bool and str, got {type(word).__name__}"
+            raise InvalidOptionError(msg)
+        right.append(word == label if isinstance(word, str) else bool(word))
+    return tuple(right)
 
 
 def read_prediction(logits: Float32Array, current: Current) -> PersonalPrediction:

@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 
 from edge_sdk.adapt_job import Adapter
 from edge_sdk.arrays import Float32Array, Int64Array, as_rows
+from edge_sdk.audit_entries import ConsentChanged, EpsilonSpent, UpdateSent
+from edge_sdk.drift import DEFAULT_DRIFT
 from edge_sdk.engine import Engine
 from edge_sdk.errors import NothingTaughtError
 from edge_sdk.events import Status
+from edge_sdk.guardrail_rule import DEFAULT_GUARDRAIL
 from edge_sdk.keys import as_key_store
 from edge_sdk.live_state import LiveState
 from edge_sdk.options import check_label
 from edge_sdk.personal_state import (
     PersonalPrediction,
+    answers_right,
     read_prediction,
     slot_names,
     slots_of,
@@ -34,9 +38,12 @@ if TYPE_CHECKING:
 
     from edge_sdk._core import State
     from edge_sdk.adapt_job import AdaptJob, AdaptReport
+    from edge_sdk.audit import AuditLog
     from edge_sdk.bundle import Bundle
     from edge_sdk.capacity import Capacity
+    from edge_sdk.drift import DriftOptions, DriftReport
     from edge_sdk.events import Event
+    from edge_sdk.guardrail_rule import GuardrailOptions
     from edge_sdk.keys import KeyStore
     from edge_sdk.provider_options import Provider
     from edge_sdk.providers import Placement
@@ -66,11 +73,12 @@ class Personalizer:
             states are then encrypted at rest (needs the extra `secure`). A home that is not
             encrypted is encrypted at once. Without a key the home is not encrypted.
         capacity: The most examples that a label may keep; no limit by default.
+        guardrail: When an adapted state may answer (docs/GUARD.md). None: always.
+        drift: When `feedback` and features in use are taken for drift.
         on_event: Called with each `Event` after it happened, in the thread where it happened.
 
     Raises:
         BadStateError: The examples in `home` were made with another `embed.onnx`; they stay.
-        CapacityError: There are more labels in `home` than this bundle has slots.
         WrongKeyError: `home` is encrypted with another key, or no key was given; nothing is lost.
         KeyStoreError, MissingExtraError: The key, or what encrypts, cannot be used.
         StoreError: `home` cannot be used.
@@ -87,6 +95,8 @@ class Personalizer:
         drop_damaged: bool = False,
         key: bytes | KeyStore | None = None,
         capacity: Capacity | None = None,
+        guardrail: GuardrailOptions | None = DEFAULT_GUARDRAIL,
+        drift: DriftOptions = DEFAULT_DRIFT,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         keys = as_key_store(key)
@@ -94,9 +104,15 @@ class Personalizer:
         self._bundle = self._engine.bundle
         self._capacity = capacity
         self._live = LiveState(
-            self._engine, home, keys=keys, drop_damaged=drop_damaged, listener=on_event
+            self._engine,
+            home,
+            keys=keys,
+            drop_damaged=drop_damaged,
+            guardrail=guardrail,
+            drift=drift,
+            listener=on_event,
         )
-        self._adapter = Adapter(self._engine, self._live)
+        self._adapter = Adapter(self._engine, self._live, guardrail)
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +153,13 @@ class Personalizer:
     def status(self) -> Status:
         """Which state answers, where it comes from, and what is damaged."""
         now, encrypted = self._live.seen(), self._live.store.encrypted
-        return Status(now.version, now.source, encrypted, now.damage, self._adapter.busy)
+        busy, advice = self._adapter.busy, self._live.watch.advice
+        return Status(now.version, now.source, encrypted, now.damage, busy, advice)
+
+    @property
+    def audit_log(self) -> AuditLog:
+        """What happened in this home: an entry beside each change, hash-chained; never data."""
+        return self._live.log
 
     @property
     def version(self) -> int:
@@ -162,7 +184,12 @@ class Personalizer:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the slots mean, in slot order: the bundle's labels, then the user's own."""
+        """What the slots mean, in slot order: the bundle's labels, then the user's own.
+
+        Raises:
+            CapacityError: There are more than this bundle has slots; `forget` some, or open the
+                home with the bundle they were taught with.
+        """
         return slot_names(self._bundle.manifest, self.examples)
 
     def teach(self, label: str, x: object) -> tuple[int, ...]:
@@ -189,8 +216,7 @@ class Personalizer:
         """
         name = check_label(label)
         features = as_rows(self._engine.embed(x), shape=self._feature_shape, name="features")
-        with self._live.changing() as kept:
-            return kept.teach(name, features, self._capacity)
+        return self._live.teach(name, features, self._capacity)
 
     @overload
     def adapt(
@@ -208,7 +234,11 @@ class Personalizer:
     def adapt(
         self, *, background: bool = False, progress: Callable[[float], None] | None = None
     ) -> AdaptReport | AdaptJob:
-        """Adapt the bundle's starting state to all kept examples and make the result current.
+        """Adapt the bundle's starting state to all kept examples, and use it if it is good.
+
+        The guardrail judges the result by cross-validation (docs/GUARD.md) and decides whether it
+        becomes current, what answers now goes on answering, or the bundle's own state does. The
+        report says which, and why.
 
         Predictions, `teach` and `forget` go on meanwhile; where that changes what was kept at the
         start, or another state becomes current, it starts again on what is kept then.
@@ -216,11 +246,12 @@ class Personalizer:
         Args:
             background: Return an `AdaptJob` at once and adapt in a thread. The state has the same
                 bits as without.
-            progress: Called after each inner step with the part done, in (0, 1], in the thread that
-                adapts. What it raises stops the adaptation.
+            progress: Called after each inner step and each fold of the guardrail with the part
+                done, in (0, 1], in the thread that adapts. What it raises stops the adaptation.
 
         Raises:
             EmptySupportError: Nothing is kept.
+            CapacityError: There are more labels than this bundle has slots; `forget` some.
             DivergedError: A loss or the state was not finite.
             StoreError: An example is damaged, or the state could not be stored.
 
@@ -245,10 +276,38 @@ class Personalizer:
         """
         current = self._live.current()
         features = self._engine.embed(x)
+        self._live.watch.offer(features)
         if not current.slots:
             msg = "no label is in use; call teach(), then adapt()"
             raise NothingTaughtError(msg)
         return read_prediction(self._engine.predict(features, current.state).logits, current)
+
+    def feedback(
+        self, prediction: PersonalPrediction, correct: bool | str | Sequence[bool | str]
+    ) -> DriftReport | None:
+        """Say whether answers were right, as the user confirms or corrects them.
+
+        Where errors have become more frequent, the bundle's own state answers from then on, for
+        good (if it can answer at all), `status.recommendation` says what to offer, and an event
+        tells. What was learned so far stays: `roll_back` returns to it, `adapt` learns again.
+        Feedback is durable when this returns. Nothing is learned from it: to correct an answer for
+        the next time, `teach` the example.
+
+        Args:
+            prediction: What `predict` gave. Where another state answers by now, its feedback says
+                nothing about that one and is passed over.
+            correct: For each example of the prediction, whether its label was right, or the label
+                that would have been; for one example not in a sequence, too.
+
+        Returns:
+            What was noticed; None for nothing.
+
+        Raises:
+            InvalidOptionError: `prediction` or `correct` is not such a thing.
+            StoreError: It could not be stored; it then does not count.
+        """
+        right = answers_right(prediction, correct)
+        return self._live.feedback(prediction.version, right)
 
     def refresh(self) -> None:
         """See what other processes have committed, now.
@@ -327,28 +386,63 @@ class Personalizer:
             examples, features = kept.support()
         return features, slots_of(self._bundle.manifest, examples)
 
-    def update(self, clipping_norm: float, *, start: State | None = None) -> ModelUpdate:
+    def update(
+        self,
+        clipping_norm: float,
+        *,
+        start: State | None = None,
+        steps: int | None = None,
+        consent_id: str | None = None,
+        spent: EpsilonSpent | None = None,
+    ) -> ModelUpdate:
         """What this device learned, for a federated round: the only thing that may leave it.
+
+        It rests on all that is kept, whichever state answers: what the guardrail holds back for one
+        user may still help to find a better start for all. It is in the audit log before this
+        returns.
 
         Args:
             clipping_norm: L2 bound on the whole update.
-            start: The state to adapt from, the bundle's by default. The examples are those that
-                the current state was adapted on.
+            start: The state to adapt from, the bundle's by default.
+            steps: Inner steps, the bundle's number by default.
+            consent_id: The consent under which it leaves, for the audit log.
+            spent: The privacy budget that it costs, for the audit log.
 
         Raises:
-            NothingTaughtError: There was no `adapt` yet, or all it saw is forgotten.
+            NothingTaughtError: Nothing is kept.
             InvalidOptionError, BadStateError, BadUpdateError, NonFiniteError: As for `make_update`.
             DivergedError: Adapting from `start` was not finite.
+            StoreError: It could not be logged; then it does not leave.
         """
-        with self._live.reading() as kept:
-            examples, features = kept.adapted()
-        if not examples:
-            msg = "there is nothing to share; call teach(), then adapt()"
+        features, slots = self.support()
+        if not len(slots):
+            msg = "there is nothing to share; call teach()"
             raise NothingTaughtError(msg)
-        manifest = self._bundle.manifest
+        manifest, digest = self._bundle.manifest, self._bundle.digest
         origin = self._engine.initial_state() if start is None else start
-        adapted = self._engine.adapt(features, slots_of(manifest, examples), start=origin).state
-        return make_update(manifest, self._bundle.digest, origin, adapted, clipping_norm)
+        adapted = self._engine.adapt(features, slots, steps=steps, start=origin).state
+        made = make_update(manifest, digest, origin, adapted, clipping_norm)
+        sent = UpdateSent(
+            bundle_digest=digest,
+            num_examples=len(slots),
+            clipping_norm=float(clipping_norm),
+            consent_id=consent_id,
+        )
+        self._live.record([sent] if spent is None else [sent, spent])
+        return made
+
+    def record_consent(self, consent_id: str, *, granted: bool) -> None:
+        """Write down in the audit log that the user gave or took back a consent.
+
+        Args:
+            consent_id: The app's id for it: 8..64 lower-case hex digits and dashes, as of a UUID.
+            granted: Whether it was given.
+
+        Raises:
+            InvalidOptionError: The id is not such a string.
+            StoreError: It could not be stored.
+        """
+        self._live.record([ConsentChanged(consent_id=consent_id, granted=granted)])
 
     @property
     def _feature_shape(self) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from edge_sdk.errors import StoreDamagedError, StoreError, WrongKeyError
 from edge_sdk.sealing import AesGcmSealer, PlainSealer, Sealer, new_data_key, unwrap_data_key
 from edge_sdk.store_codec import digest
 from edge_sdk.store_generations import Generations
+from edge_sdk.store_notes import Memory, Outbox
 from edge_sdk.store_rows import Examples
 from edge_sdk.store_schema import open_database, translated
 
@@ -52,6 +53,8 @@ class Store:
     Attributes:
         examples: The kept examples, and those let go of that a generation still rests on.
         generations: The current state and the one before.
+        memory: What the guard remembers.
+        outbox: Lines of the audit log that may not be in its file yet.
 
     Args:
         home: The folder; made if absent.
@@ -78,6 +81,8 @@ class Store:
         self._sealed_as: tuple[str | None, str | None] = (None, None)
         self.examples = Examples(self)
         self.generations = Generations(self)
+        self.memory = Memory(self)
+        self.outbox = Outbox(self)
         with translated():
             self._db: sqlite3.Connection | None = open_database(
                 Path(home) / FILE_NAME, busy_timeout_ms=busy_timeout_ms
@@ -137,13 +142,11 @@ class Store:
             self._begin_sealing()
         self.set_meta("embed_identity", binding.embed_identity)
         self.set_meta("feature_shape", json.dumps(list(binding.feature_shape)))
-        self.examples.clear()
-        self.generations.clear()
+        self._clear()
 
     def erase(self) -> None:
-        """Delete everything, the data key too; `scrub` and `finish_erase` must follow."""
-        self.examples.clear()
-        self.generations.clear()
+        """Delete all but the outbox, the data key too; `scrub` and `finish_erase` must follow."""
+        self._clear()
         self.database().execute("DELETE FROM meta")
         if self._keys is not None:
             self.set_meta(_ERASING, "1")
@@ -293,6 +296,12 @@ class Store:
                 self._begin_sealing()
                 self.examples.seal_again(before)
                 self.generations.seal_again(before)
+                self.memory.seal_again(before)
+
+    def _clear(self) -> None:
+        self.examples.clear()
+        self.generations.clear()
+        self.memory.clear()
 
     @contextmanager
     def _scope(self, begin: str) -> Iterator[None]:

@@ -86,6 +86,13 @@ class Generations:
         self._remember()
         return version
 
+    def write_unfitted(self, role: int, ids: Sequence[int]) -> None:
+        """Put a new generation into a role whose state is still to be computed from examples."""
+        version = self.write(role, Header("", tuple(ids), ()), b"")
+        self._owner.database().execute(  # so that it counts as damaged until then
+            "UPDATE generations SET data_sha256 = x'' WHERE version = ?", (version,)
+        )
+
     def write_base(self, role: int) -> None:
         """Put the bundle's own starting state, version 0, into a role."""
         self.drop(role)

@@ -1,4 +1,4 @@
-"""Opens the store's sqlite3 file: schema version 2, durable, private, and never someone else's."""
+"""Opens the store's sqlite3 file: schema version 3, durable, private, and never someone else's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x45444745  # "EDGE": sqlite3 keeps it in the file's header
 
 _SCHEMA = """
@@ -38,6 +38,17 @@ CREATE TABLE generations (
   header_sha256 BLOB NOT NULL,          -- of version and header
   data BLOB NOT NULL,                   -- the state's bytes; sealed as above
   data_sha256 BLOB NOT NULL             -- of version and data
+);
+"""
+_SCHEMA_OF_3 = """
+CREATE TABLE memory (
+  name TEXT PRIMARY KEY NOT NULL,
+  data BLOB NOT NULL,                   -- text of the guard's memory; sealed as above
+  sha256 BLOB NOT NULL                  -- of name and data
+) WITHOUT ROWID;
+CREATE TABLE audit (
+  seq INTEGER PRIMARY KEY,              -- number of the entry in audit.log
+  line BLOB NOT NULL                    -- the whole line
 );
 """
 
@@ -158,6 +169,8 @@ def _create_schema(db: sqlite3.Connection) -> None:
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         elif version == 1:
             migrate_1_to_2(db, create=lambda: _run(db, _SCHEMA))
+        if version < 3:  # what is new in it is empty at first
+            _run(db, _SCHEMA_OF_3)
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
     except BaseException:

@@ -13,7 +13,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_sdk.audit import AuditRecord, AuditReport
+    from edge_sdk.audit import AuditReport
+    from edge_sdk.audit_chain import AuditRecord
 
 _DIGEST_CHARS = 12
 

@@ -18,6 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge_sdk import Personalizer
+from edge_sdk.audit import FILE_NAME as LOG_NAME
 from edge_sdk.store import FILE_NAME
 from edge_sdk.store_schema import SCHEMA_VERSION
 from tests.support import tiny
@@ -43,7 +44,8 @@ def make(bundle: str, folder: Path) -> None:
                 "state_sha256": hashlib.sha256(personal.state.to_bytes()).hexdigest(),
             }
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path(home) / FILE_NAME, folder)
+        for name in (FILE_NAME, LOG_NAME):
+            shutil.copy(Path(home) / name, folder)
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n", "utf-8")
 
 

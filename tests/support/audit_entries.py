@@ -32,7 +32,7 @@ ENTRIES: tuple[AuditEntry, ...] = (
         held_out_accuracy=0.75,
         base_accuracy=None,
     ),
-    Drifted(signal="errors_rose", advice="teach_again", num_events=77),
+    Drifted(signal="errors_rose", advice="teach_again", num_events=77, fell_back=True),
     Forgot(num_examples=5, num_kept=4),
     RolledBack(num_examples=4),
     UpdateSent(bundle_digest=DIGEST, num_examples=4, clipping_norm=1.5, consent_id=None),

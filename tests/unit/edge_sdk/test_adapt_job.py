@@ -66,10 +66,12 @@ def test_the_background_gives_the_same_bits(bundle: Path, tmp_path: Path) -> Non
 
 
 def test_progress_is_told_after_each_step(bundle: Path, personal: Personalizer) -> None:
-    steps = Engine(bundle).bundle.manifest.steps
+    steps, num = Engine(bundle).bundle.manifest.steps, len(personal.examples)
     parts: list[float] = []
     blocking = personal.adapt(progress=parts.append)
-    assert parts == [step / steps for step in range(1, steps + 1)]
+    fitting = [step / steps / (1 + num) for step in range(1, steps + 1)]
+    folds = [(1 + fold) / (1 + num) for fold in range(1, num + 1)]  # one example each
+    assert parts == pytest.approx(fitting + folds)
     assert personal.adapt().losses.tobytes() == blocking.losses.tobytes()
 
 

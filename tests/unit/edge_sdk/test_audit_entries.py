@@ -12,7 +12,7 @@ from edge_sdk.audit_entries import (
     Adapted,
     AuditEntry,
     Drifted,
-    Erased,
+    RolledBack,
     entry_from,
 )
 from edge_sdk.errors import InvalidOptionError
@@ -43,10 +43,10 @@ def test_entries_survive_json(entry: AuditEntry) -> None:
     assert entry_from(entry.KIND, json.loads(json.dumps(entry.to_fields()))) == entry
 
 
-@pytest.mark.parametrize("count", [-1, True, 1.0, 2**60, None])
+@pytest.mark.parametrize("count", [-1, True, 1.0, 2**60])
 def test_a_count_is_an_int_from_zero(count: object) -> None:
     with pytest.raises(InvalidOptionError):
-        Erased(num_examples=count)  # type: ignore[arg-type]
+        RolledBack(num_examples=count)  # type: ignore[arg-type]
 
 
 def test_the_words_are_those_of_the_guardrail_and_the_drift_monitor() -> None:

@@ -26,7 +26,7 @@ def log(tmp_path: Path) -> AuditLog:
     made = AuditLog(tmp_path, clock=lambda: 1_700_000_000.0)
     made.append(BundleOpened(bundle_digest="ab" * 32, bundle_version=3))
     made.append(Taught(num_examples=5, num_kept=5))
-    made.append(Drifted(signal="errors_rose", advice="teach_again", num_events=77))
+    made.append(Drifted(signal="errors_rose", advice="teach_again", num_events=77, fell_back=True))
     return made
 
 

@@ -89,7 +89,7 @@ def test_another_reader_delays_erasing_and_it_is_said(
     def impatient(path: Path, **options: Any) -> Store:
         return Store(path, busy_timeout_ms=50, **options)
 
-    monkeypatch.setattr("edge_sdk.live_state.Store", impatient)
+    monkeypatch.setattr("edge_sdk.live_store.Store", impatient)
     with Personalizer(tiny_bundle, home=home) as personal:
         teach_in_turn(personal, "anna-label")
         reader = sqlite3.connect(home / FILE_NAME, isolation_level=None)

@@ -95,7 +95,7 @@ def test_another_reader_delays_scrubbing_and_it_is_said(
 ) -> None:
     home = tmp_path / "home"
     impatient = functools.partial(Store, busy_timeout_ms=50)
-    monkeypatch.setattr("edge_sdk.live_state.Store", impatient)
+    monkeypatch.setattr("edge_sdk.live_store.Store", impatient)
     with Personalizer(tiny_bundle, home=home) as personal:
         personal.teach("kept", shots(1))
         personal.teach("forgotten-label", shots(2))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_sdk import Engine, Event, EventKind, Personalizer, Source, StoreError
+from edge_sdk.audit import FILE_NAME as LOG_NAME
 from edge_sdk.store import FILE_NAME
 from edge_sdk.store_schema import SCHEMA_VERSION
 from tests.conftest import GOLDEN
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUNDLES = ("tiny_prototypical", "tiny_gradient")
-SCHEMAS = (1, 2)
+SCHEMAS = (1, 2, 3)
 
 
 def copy_of(schema: int, bundle: str, tmp_path: Path) -> tuple[Path, dict[str, object]]:
@@ -29,6 +30,8 @@ def copy_of(schema: int, bundle: str, tmp_path: Path) -> tuple[Path, dict[str, o
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(source / FILE_NAME, home)
+    if schema > 2:
+        shutil.copy(source / LOG_NAME, home)
     return home, json.loads((source / "expected.json").read_text("utf-8"))
 
 
@@ -65,6 +68,7 @@ def test_a_golden_store_holds_what_it_held(bundle: str, schema: int, tmp_path: P
             assert personal.status.damage == ""
     assert user_version(home) == SCHEMA_VERSION
     assert events == []  # the stored state was used, not computed again
+    assert personal.audit_log.verify().ok
     with Personalizer(GOLDEN / bundle, home=home) as personal:
         assert personal.teach("dora", shots(7, 1)) == (10,)  # ids only grow
         personal.adapt()

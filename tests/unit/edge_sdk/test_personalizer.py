@@ -240,7 +240,8 @@ def test_adapting_that_fails_changes_nothing(tiny_gradient_bundle: Path, tmp_pat
 def test_a_label_of_the_bundle_is_predicted_before_anything_is_taught(
     tiny_labelled_bundle: Path, tmp_path: Path
 ) -> None:
-    with Personalizer(tiny_labelled_bundle, home=tmp_path / "home") as personal:
+    home = tmp_path / "home"
+    with Personalizer(tiny_labelled_bundle, home=home, guardrail=None) as personal:
         assert personal.labels == ("circle", "square")
         assert personal.predict(shots("anna")).names == ("circle", "square")
         with pytest.raises(errors.UnknownLabelError):

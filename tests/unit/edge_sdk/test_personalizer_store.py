@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edge_sdk import Engine, Personalizer, errors, open_bundle
+from edge_sdk import Engine, Event, EventKind, Personalizer, Source, errors, open_bundle
 from edge_sdk.store import FILE_NAME, Store
 from edge_sdk.store_generations import Generations
 from tests.support import tiny
@@ -67,13 +67,49 @@ def test_a_new_bundle_with_the_same_embed_keeps_the_examples(
         assert personal.state == old
 
 
-def test_fewer_slots_than_labels_is_refused_and_nothing_is_lost(
+def test_fewer_slots_than_labels_is_said_and_nothing_is_lost(
     tiny_bundle: Path, tiny_labelled_bundle: Path, home: Path
 ) -> None:
-    with pytest.raises(errors.CapacityError):  # two fixed labels and three taught, four slots
-        Personalizer(tiny_labelled_bundle, home=home)
+    with Personalizer(tiny_bundle, home=home) as personal:
+        personal.adapt()
+        before = personal.state.to_bytes()
+    events: list[Event] = []
+    # two fixed labels and three taught, four slots
+    with Personalizer(tiny_labelled_bundle, home=home, on_event=events.append) as personal:
+        assert EventKind.FELL_BACK in {event.kind for event in events}
+        assert personal.status.source is not Source.CURRENT
+        assert "5 are needed; forget a label" in personal.status.damage
+        personal.predict(shots(3))
+        for call in (personal.adapt, lambda: personal.labels, lambda: personal.update(1.0),
+                     lambda: personal.teach("cleo", shots(3))):  # fmt: skip
+            with pytest.raises(errors.CapacityError):
+                call()
     with Personalizer(tiny_bundle, home=home) as personal:
         assert personal.labels == ("anna", "ben", "cleo")
+        assert personal.state.to_bytes() == before
+
+
+def test_forgetting_labels_one_by_one_fits_a_home_to_fewer_slots(
+    tiny_bundle: Path, tiny_labelled_bundle: Path, tmp_path: Path
+) -> None:
+    four, narrow = tmp_path / "home", tiny_labelled_bundle  # which names two of its four slots
+    with Personalizer(tiny_bundle, home=four) as personal:
+        for seed, label in enumerate(("anna", "ben", "cleo", "dora")):
+            personal.teach(label, shots(seed))
+        personal.adapt()
+    with Personalizer(narrow, home=four) as personal:
+        personal.forget("ben")
+        assert "5 are needed" in personal.status.damage
+        personal.forget("cleo")
+        assert personal.status.damage == ""
+        assert personal.status.source is Source.CURRENT
+        assert personal.predict(shots(3, 1)).labels == ("dora",)
+        got = personal.state.to_bytes()
+    with Personalizer(narrow, home=tmp_path / "never") as personal:
+        personal.teach("anna", shots(0))
+        personal.teach("dora", shots(3))
+        personal.adapt()
+        assert personal.state.to_bytes() == got
 
 
 def test_another_embed_is_refused_and_nothing_is_lost(
@@ -182,9 +218,9 @@ def test_another_application_s_database_is_left_alone(tiny_bundle: Path, tmp_pat
 
 def test_a_newer_schema_is_refused(tiny_bundle: Path, home: Path) -> None:
     db = sqlite3.connect(home / FILE_NAME)
-    db.execute("PRAGMA user_version = 3")
+    db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(errors.StoreError, match=r"schema version 3.*install the edge-sdk"):
+    with pytest.raises(errors.StoreError, match=r"schema version 4.*install the edge-sdk"):
         Personalizer(tiny_bundle, home=home)
 
 
@@ -216,7 +252,7 @@ def test_a_writer_that_holds_on_is_a_clear_error(
     tiny_bundle: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     impatient = functools.partial(Store, busy_timeout_ms=50)
-    monkeypatch.setattr("edge_sdk.live_state.Store", impatient)
+    monkeypatch.setattr("edge_sdk.live_store.Store", impatient)
     with Personalizer(tiny_bundle, home=home) as personal:
         other = sqlite3.connect(home / FILE_NAME, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
