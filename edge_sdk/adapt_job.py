@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_sdk.background import pause, yield_to_the_app
 from edge_sdk.errors import AdaptCancelledError, EmptySupportError
 from edge_sdk.personal_state import fit
 
@@ -168,11 +169,13 @@ class AdaptJob:
 
     def _note_step(self, part: float) -> None:
         self._progress = part
+        pause()
         if self._listener is not None:
             self._listener(part)
         self.check()
 
     def _run_quietly(self) -> None:
+        yield_to_the_app()
         try:
             self.run()
         except BaseException:  # noqa: BLE001 - `result` raises it

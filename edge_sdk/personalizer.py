@@ -244,11 +244,11 @@ class Personalizer:
             StoreError: The store is closed.
         """
         current = self._live.current()
-        features = self._engine.embed(x)
+        _, prediction = self._engine.embed_and_predict(x, current.state)
         if not current.slots:
             msg = "no label is in use; call teach(), then adapt()"
             raise NothingTaughtError(msg)
-        return read_prediction(self._engine.predict(features, current.state).logits, current)
+        return read_prediction(prediction.logits, current)
 
     def refresh(self) -> None:
         """See what other processes have committed, now.
