@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sdk.durable import sync_folder
+from edge_sdk.durable import sync_folder, write_durably
 from edge_sdk.errors import BadBundleError, OlderBundleError, StoreError
 from edge_sdk.strict_json import Place, decode
 
@@ -111,10 +111,7 @@ class AcceptedVersions:
         draft = self._home / f"{RECORD_NAME}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with _translated("be written"):
-            with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-                file.write(_encode(bundles))
-                file.flush()
-                os.fsync(file.fileno())
+            write_durably(os.open(draft, flags, 0o600), _encode(bundles))
             draft.replace(self._home / RECORD_NAME)
             sync_folder(self._home)
 

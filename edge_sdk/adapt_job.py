@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_sdk.background import pause, yield_to_the_app
 from edge_sdk.errors import AdaptCancelledError, EmptySupportError
 from edge_sdk.guardrail import judge
 from edge_sdk.personal_state import fit, slots_of
@@ -182,11 +183,13 @@ class AdaptJob:
 
     def _note(self, part: float) -> None:
         self._progress = part
+        pause()
         if self._listener is not None:
             self._listener(part)
         self.check()
 
     def _run_quietly(self) -> None:
+        yield_to_the_app()
         try:
             self.run()
         except BaseException:  # noqa: BLE001 - `result` raises it

@@ -180,6 +180,19 @@ class Engine:
         _check_state(state)
         return Prediction(self._core.predict(rows, state))
 
+    def embed_and_predict(self, x: object, state: State) -> tuple[Float32Array, Prediction]:
+        """The features of `x`, and their logits: as `embed`, then `predict`, with the same bits.
+
+        While it computes, no other Python thread can come in between, which would make it wait.
+
+        Raises:
+            As `embed` and `predict`.
+        """
+        _check_state(state)
+        inputs = as_batch(x, shape=self._bundle.manifest.input.shape)
+        features, logits = self._core.embed_and_predict(inputs, state)
+        return features, Prediction(logits)
+
     def _check_steps(self, steps: int) -> None:
         check_count(steps, name="steps", largest=MAX_STEPS)
         if self._closed_form and steps != 1:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from edge_sdk.durable import sync_folder
+from edge_sdk.durable import sync_folder, write_durably, write_new
 from edge_sdk.errors import InvalidOptionError, KeyStoreError
 
 KEY_BYTES = 32
@@ -104,7 +104,7 @@ class FileKeyStore:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
             try:
-                _write_new(draft, secrets.token_bytes(KEY_BYTES))
+                write_new(draft, secrets.token_bytes(KEY_BYTES))
                 with suppress(FileExistsError):  # another process was first: its key is the key
                     os.link(draft, self._path)
             finally:
@@ -125,9 +125,8 @@ class FileKeyStore:
             KeyStoreError: It cannot be removed.
         """
         try:
-            with self._path.open("r+b", buffering=0) as file:
-                file.write(bytes(KEY_BYTES))
-                os.fsync(file.fileno())
+            flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+            write_durably(os.open(self._path, flags), bytes(KEY_BYTES))
             self._path.unlink()
             sync_folder(self._path.parent)
         except FileNotFoundError:
@@ -147,13 +146,6 @@ def as_key_store(key: object) -> KeyStore | None:
     if isinstance(key, KeyStore) and not isinstance(key, type):
         return key
     return FixedKey(key)
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(data)
-        os.fsync(descriptor)
 
 
 def _failed(error: OSError, *, to: str) -> KeyStoreError:

@@ -275,12 +275,12 @@ class Personalizer:
             StoreError: The store is closed.
         """
         current = self._live.current()
-        features = self._engine.embed(x)
+        features, prediction = self._engine.embed_and_predict(x, current.state)
         self._live.watch.offer(features)
         if not current.slots:
             msg = "no label is in use; call teach(), then adapt()"
             raise NothingTaughtError(msg)
-        return read_prediction(self._engine.predict(features, current.state).logits, current)
+        return read_prediction(prediction.logits, current)
 
     def feedback(
         self, prediction: PersonalPrediction, correct: bool | str | Sequence[bool | str]

@@ -11,8 +11,22 @@ from edge_sdk.errors import RuntimeLibraryError
 LIBRARY_VARIABLE = "EDGE_SDK_ONNXRUNTIME"
 """Environment variable with the path of a libonnxruntime to use instead of the wheel's."""
 
+TELEMETRY_VARIABLE = "ORT_DISABLE_TELEMETRY"
+"""Environment variable of ONNX Runtime: `1` keeps it from reporting use; `0`, set by the app, lets
+it."""
+
 _PATTERNS = ("libonnxruntime.so*", "libonnxruntime*.dylib", "onnxruntime.dll")
 _REMEDY = f"pip install onnxruntime, or set {LIBRARY_VARIABLE} to the path of a libonnxruntime"
+
+
+def refuse_telemetry() -> None:
+    """Keep ONNX Runtime from reporting its use, unless the app has decided about that.
+
+    Official builds of 1.29 and newer otherwise keep an identifier and a database of use in the
+    user's folder and send them to their maker (Privacy.md in the wheel). It must be called before a
+    library of ONNX Runtime makes its first environment; the core does the same for C apps.
+    """
+    os.environ.setdefault(TELEMETRY_VARIABLE, "1")
 
 
 def find_runtime_library() -> Path:
@@ -21,6 +35,7 @@ def find_runtime_library() -> Path:
     Raises:
         RuntimeLibraryError: There is none; the message says what to do.
     """
+    refuse_telemetry()
     override = os.environ.get(LIBRARY_VARIABLE)
     if override:
         if not Path(override).is_file():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from edge_sdk import ed25519
 from edge_sdk.bundle import open_bundle
-from edge_sdk.durable import sync_folder
+from edge_sdk.durable import sync_folder, write_durably, write_new
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.manifest import SIGNATURE_NAME
 from edge_sdk.trust import TrustedKey
@@ -82,7 +82,8 @@ class SigningKey:
             ):
                 fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
                 written.append(target)
-                _write_durably(fd, pem)
+                write_durably(fd, pem)
+            sync_folder(private.parent)
         except OSError as error:
             for made in written:
                 made.unlink(missing_ok=True)
@@ -116,9 +117,8 @@ def sign_bundle(path: str | os.PathLike[str], key: SigningKey) -> Bundle:
     # a file beside the folder: a reader at this moment must not find a stranger's in it
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.tmp")
     try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            _write_durably(fd, key.sign(bundle.raw_manifest))
+            write_new(draft, key.sign(bundle.raw_manifest), mode=0o644)
             draft.replace(folder / SIGNATURE_NAME)
         finally:
             draft.unlink(missing_ok=True)
@@ -127,10 +127,3 @@ def sign_bundle(path: str | os.PathLike[str], key: SigningKey) -> Bundle:
         msg = f"{SIGNATURE_NAME} cannot be written: {error.strerror}"
         raise InvalidOptionError(msg) from error
     return bundle
-
-
-def _write_durably(fd: int, data: bytes) -> None:
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_sdk.background import pause
 from edge_sdk.errors import StoreDamagedError, StoreError, WrongKeyError
 from edge_sdk.sealing import AesGcmSealer, PlainSealer, Sealer, new_data_key, unwrap_data_key
 from edge_sdk.store_codec import digest
@@ -186,6 +187,7 @@ class Store:
         Raises:
             StoreError: The store is closed.
         """
+        pause()  # each statement starts here
         if self._db is None:
             msg = "the store is closed; open a new Personalizer on its home"
             raise StoreError(msg)

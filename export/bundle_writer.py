@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sdk.bundle import open_bundle
-from edge_sdk.durable import sync_folder
+from edge_sdk.durable import sync_folder, write_new
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.manifest import (
     DIGEST_NAME,
@@ -79,7 +79,7 @@ def write_bundle(
         if key is not None:
             files[SIGNATURE_NAME] = key.sign(raw_manifest)
         for name, data in files.items():
-            _write_durably(draft_folder / name, data)
+            write_new(draft_folder / name, data, mode=0o666)
         sync_folder(draft_folder)
         open_bundle(draft_folder)
         _publish(draft_folder, target, overwrite=overwrite)
@@ -157,10 +157,3 @@ def _exchange(first: Path, second: Path) -> bool:
         _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE
     )
     return bool(done == 0)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

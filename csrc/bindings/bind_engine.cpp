@@ -89,6 +89,21 @@ py::array_t<float> predict(const Engine& engine, const py::object& features,
   return to_array(std::move(logits));
 }
 
+// Embeds and predicts without the GIL in between: each time it is given away, another thread may
+// keep it for as long as its Python code runs.
+py::tuple embed_and_predict(const Engine& engine, const py::object& x, const py::object& state) {
+  const HeldArray<float> held = hold_array<float>(x, "x");
+  const State& current = as_state(state, "state");
+  Tensor features;
+  Tensor logits;
+  {
+    const py::gil_scoped_release nogil;
+    features = engine.embed(held.view);
+    logits = engine.predict({features.data.get(), features.shape}, current);
+  }
+  return py::make_tuple(to_array(std::move(features)), to_array(std::move(logits)));
+}
+
 py::tuple adapt(const Engine& engine, const py::object& features, const py::object& labels,
                 const py::object& weights, const py::object& steps, const py::object& start) {
   const HeldArray<float> held_features = hold_array<float>(features, "features");
@@ -153,6 +168,8 @@ void bind_engine(py::module_& module) {
            py::arg("steps") = py::none(), py::arg("start") = py::none(),
            "Run the inner loop on one support set; gives the new state and the losses.")
       .def("predict", &predict, py::arg("features"), py::arg("state"), "Logits, `[n, ways]`.")
+      .def("embed_and_predict", &embed_and_predict, py::arg("x"), py::arg("state"),
+           "Features of `x` and their logits, as `embed` and `predict` give them.")
       .def_property_readonly("embed_nodes", &embed_nodes,
                              "(provider, operation, count) of what an accelerator's graph runs.")
       .def_property_readonly("embed_batch", &Engine::embed_batch,

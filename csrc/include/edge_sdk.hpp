@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -110,6 +111,41 @@ class State {
   explicit State(edge_state* handle) : handle_(handle) {}
 
   detail::Handle<edge_state, edge_state_release> handle_;
+};
+
+/// The state that answers, while another thread adapts and replaces it: every call of every member
+/// may come from any thread. A reader holds one whole version for as long as it wants.
+class LiveState {
+ public:
+  struct Version {
+    std::int64_t number;  ///< 0 for the first, then 1, 2, ...
+    State state;
+  };
+  using Ptr = std::shared_ptr<const Version>;
+
+  explicit LiveState(State first)
+      : current_(std::make_shared<const Version>(Version{0, std::move(first)})) {}
+
+  /// What answers now; never null. Waits for nothing longer than the copy of a pointer.
+  Ptr get() const {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    return current_;
+  }
+
+  /// Makes `state` what answers, unless that is no longer `seen`, which `state` was made to follow.
+  /// @return the new version; null where it was refused, and nothing changed
+  Ptr replace(const Ptr& seen, State state) {
+    auto next = std::make_shared<const Version>(Version{seen->number + 1, std::move(state)});
+    Ptr before;  // let go of outside the lock: it may be the last reference
+    const std::lock_guard<std::mutex> hold(mutex_);
+    if (current_ != seen) return nullptr;
+    before = std::exchange(current_, next);
+    return next;
+  }
+
+ private:
+  mutable std::mutex mutex_;  // held while a pointer is copied, never during any computation
+  Ptr current_;
 };
 
 /// Features and slots of one user, in the order taught.

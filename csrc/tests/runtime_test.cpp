@@ -1,6 +1,9 @@
 // Opening libraries that are missing, are something else, or are too old.
 #include "ort/runtime.h"
 
+#include <cstdlib>
+#include <string>
+
 #include "learner.h"
 #include "test.h"
 
@@ -29,6 +32,20 @@ TEST(the_engine_reports_it) {
   learner.options.library = "/nowhere/lib.so";
   CHECK_THROWS(kRuntimeLibrary, "/nowhere/lib.so", learner.engine());
 }
+
+// NOLINTBEGIN(concurrency-mt-unsafe): one thread
+TEST(opening_a_runtime_refuses_its_telemetry_unless_the_app_decided) {
+  const char* const library = std::getenv("EDGE_TEST_ONNXRUNTIME");
+  unsetenv("ORT_DISABLE_TELEMETRY");
+  ort::Runtime::open(library);
+  const char* const set = std::getenv("ORT_DISABLE_TELEMETRY");
+  CHECK(set != nullptr && std::string(set) == "1");
+  setenv("ORT_DISABLE_TELEMETRY", "0", 1);
+  const std::string again = std::string("/proc/self/root") + library;  // another path, opened anew
+  ort::Runtime::open(again);
+  CHECK(std::string(std::getenv("ORT_DISABLE_TELEMETRY")) == "0");
+}
+// NOLINTEND(concurrency-mt-unsafe)
 
 }  // namespace
 }  // namespace edge::test

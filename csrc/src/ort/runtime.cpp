@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -31,6 +32,20 @@ bool is_recent(const std::string& version, int oldest_minor) {
   if (after_major == version.c_str() || *after_major != '.') return false;
   const long minor = std::strtol(after_major + 1, nullptr, 10);
   return major > 1 || (major == 1 && minor >= oldest_minor);
+}
+
+// Official builds of ONNX Runtime 1.29 and newer keep an identifier and a database of use in the
+// user's folder and send it to their maker, from a thread of their own, unless this is set before
+// the process's first environment (Privacy.md in the package). An app that has set it decides. An
+// app whose threads read the environment meanwhile sets it itself, before they start.
+constexpr const char* kTelemetryVariable = "ORT_DISABLE_TELEMETRY";
+
+void refuse_telemetry() { setenv(kTelemetryVariable, "1", /*overwrite=*/0); }
+
+bool is_telemetry_refused() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): as above
+  const char* const choice = std::getenv(kTelemetryVariable);
+  return choice == nullptr || std::strcmp(choice, "0") != 0;
 }
 
 }  // namespace
@@ -66,8 +81,11 @@ Runtime::Runtime(const std::string& path) {
     dlclose(library);
     refuse("ONNX Runtime " + version + " is too old");
   }
+  refuse_telemetry();
   must<slots::CreateEnvWithCustomLogger>("create environment", &drop_log, nullptr, kLogFatal,
                                          "edge", &env_);
+  // The host may have made the environment before.
+  if (is_telemetry_refused()) must<slots::DisableTelemetryEvents>("disable telemetry", env_);
   must<slots::CreateCpuMemoryInfo>("describe memory", kDeviceAllocator, kDefaultMemory,
                                    &cpu_memory_);
   must<slots::GetAllocatorWithDefaultOptions>("get allocator", &allocator_);

@@ -60,6 +60,7 @@ struct ApiBase {
 #define EDGE_ORT_SLOTS(SLOT)                                                                       \
   SLOT(2, GetErrorMessage, const char*, (const Status*))                                           \
   SLOT(4, CreateEnvWithCustomLogger, Status*, (LogFunction, void*, int, const char*, Env**))       \
+  SLOT(6, DisableTelemetryEvents, Status*, (const Env*))                                           \
   SLOT(8, CreateSessionFromArray, Status*,                                                         \
        (const Env*, const void*, std::size_t, const SessionOptions*, SessionHandle**))             \
   SLOT(9, Run, Status*,                                                                            \

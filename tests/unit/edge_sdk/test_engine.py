@@ -78,6 +78,23 @@ def test_steps_and_start_compose(tiny_gradient_bundle: Path, rng: np.random.Gene
     np.testing.assert_array_equal(np.concatenate([half.losses, rest.losses]), whole.losses)
 
 
+def test_embedding_and_predicting_in_one_call_gives_the_same_bits(
+    tiny_gradient_bundle: Path, rng: np.random.Generator
+) -> None:
+    engine = Engine(tiny_gradient_bundle)
+    x = tiny.examples(rng, 6)
+    features = engine.embed(x)
+    state = engine.adapt(features, SLOTS).state
+    for inputs, n in ((x, 6), (x[0], 1)):
+        got, prediction = engine.embed_and_predict(inputs, state)
+        np.testing.assert_array_equal(got, features[:n])
+        np.testing.assert_array_equal(prediction.logits, engine.predict(got, state).logits)
+    with pytest.raises(errors.ShapeMismatchError, match="x must have shape"):
+        engine.embed_and_predict(x[:, :, :3], state)
+    with pytest.raises(errors.BadStateError):
+        engine.embed_and_predict(x, None)  # type: ignore[arg-type]
+
+
 def test_unused_slots_stay_out(tiny_gradient_bundle: Path, rng: np.random.Generator) -> None:
     engine = Engine(tiny_gradient_bundle)
     features = engine.embed(tiny.examples(rng, 3))

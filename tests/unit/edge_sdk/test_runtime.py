@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import pytest
 
 from edge_sdk import Engine
 from edge_sdk.errors import RuntimeLibraryError
-from edge_sdk.runtime import LIBRARY_VARIABLE, find_runtime_library
+from edge_sdk.runtime import LIBRARY_VARIABLE, TELEMETRY_VARIABLE, find_runtime_library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,3 +73,39 @@ def test_a_library_that_is_none_is_a_typed_error(
     monkeypatch.setenv(LIBRARY_VARIABLE, str(broken))
     with pytest.raises(RuntimeLibraryError):
         Engine(tiny_bundle)
+
+
+SHOW_THREADS = """
+import os, sys
+from edge_sdk import Engine
+before = len(os.listdir("/proc/self/task"))
+Engine(sys.argv[1])
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_onnx_runtime_starts_no_thread_and_writes_no_file(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """Its telemetry would: an identifier and a database in the user's folder, and an uploader."""
+    home = tmp_path / "user"
+    home.mkdir()
+    hidden = {TELEMETRY_VARIABLE, "CI", "GITHUB_ACTIONS", "TF_BUILD", "XDG_CACHE_HOME"}
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment |= {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_THREADS, tiny_bundle],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0\n"
+    assert not list(home.rglob("*"))
+
+
+def test_an_app_that_wants_telemetry_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TELEMETRY_VARIABLE, "0")
+    find_runtime_library()
+    assert os.environ[TELEMETRY_VARIABLE] == "0"
