@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from export.decompositions import decomposition_table
+from export.channels_last import channels_last
+from export.decompositions import decomposition_table, forward_only
 from export.onnx_bytes import OPSET, serialize
 from export.tracing import trace
 
@@ -63,7 +64,7 @@ def export_graphs(
         graphs["embed.onnx"] = _convert(_Embed(frozen), [x], [True], ["x"], ["features"])
     support, support_batched = [*current, features, labels, weights], [*unbatched, *[True] * 3]
     with _quiet():
-        traced = trace(adapt, support, support_batched, table)
+        traced = channels_last(trace(adapt, support, support_batched, table))
     graphs["adapt.onnx"] = _convert(
         traced,
         support,
@@ -73,7 +74,7 @@ def export_graphs(
     )
     query, query_batched = [*current, features], [*unbatched, True]
     with _quiet():
-        traced = trace(predict, query, query_batched, table)
+        traced = trace(predict, query, query_batched, forward_only(table))
     graphs["predict.onnx"] = _convert(
         traced, query, query_batched, [*state_in, "features"], ["logits"]
     )

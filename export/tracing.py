@@ -56,5 +56,19 @@ def trace(
         traced = make_fx(function, decomposition_table=dict(table), _allow_non_fake_inputs=True)(
             *fakes
         )
+    _infer_batch(traced.graph)
     traced.graph.eliminate_dead_code()
     return torch.fx.GraphModule(traced, fx_graph_cse(traced.graph))
+
+
+def _infer_batch(graph: torch.fx.Graph) -> None:
+    """Leave the one symbolic size of a reshape to ONNX Runtime: no arithmetic on shapes is left."""
+    for node in graph.nodes:
+        if node.target is not torch.ops.aten.view.default:
+            continue
+        source, sizes = node.args
+        if sum(isinstance(size, torch.fx.Node) for size in sizes) == 1 and -1 not in sizes:
+            node.args = (
+                source,
+                [-1 if isinstance(size, torch.fx.Node) else size for size in sizes],
+            )

@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from work import TASKS, measure
+from measure import measure
+from work import TASKS
 
 
 def main() -> None:

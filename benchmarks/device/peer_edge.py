@@ -1,4 +1,4 @@
-"""Edge SDK: a bundle, opened, and `Engine.adapt` as an app calls it."""
+"""Edge SDK: a bundle, opened, and what an app calls: `embed` where a part is frozen, `adapt`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ class Run:
         from edge_sdk import Engine
 
         self.engine = Engine(folder / "bundle", threads=threads)
-        self.features, self.labels = support(task)
+        self.frozen = self.engine.placement.file is not None
+        self.x, self.labels = support(task)
 
     def reset(self) -> None:
         pass
 
     def adapt(self) -> list[float]:
-        losses: list[float] = self.engine.adapt(self.features, self.labels).losses.tolist()
+        features = self.engine.embed(self.x) if self.frozen else self.x
+        losses: list[float] = self.engine.adapt(features, self.labels).losses.tolist()
         return losses

@@ -13,7 +13,7 @@ import types
 from pathlib import Path
 
 import numpy as np
-from work import BATCH, NORM_EPS, RATES, STEPS, WAYS, start, support
+from work import BATCH, NORM_EPS, RATES, STEPS, WAYS, network, support
 
 NAME = "ort-training"
 
@@ -41,60 +41,48 @@ def _forward(task: str):  # a ModelProto; onnx is imported when this runs
     """The forward network, and the names of what is trained."""
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes, values = [], {}
-    blocks, values["w"], values["b"] = start(task)
+    net, nodes = network(task), []
+    trained = net.tensors(trained=True)
+    values = {**net.tensors(trained=False), **trained}
     now = "x"
-    for i, block in enumerate(blocks):
-        values |= {f"kernel{i}": block.kernel, f"bias{i}": block.bias}
-        values |= {f"scale{i}": block.scale, f"shift{i}": block.shift}
-        stride = 2 if task == "B" else 1
-        nodes.append(
-            helper.make_node(
-                "Conv", [now, f"kernel{i}", f"bias{i}"], [f"conv{i}"], name=f"conv{i}",
-                kernel_shape=[3, 3], pads=[1] * 4, strides=[stride] * 2,
-            )
+
+    def then(operation: str, inputs: list[str], outputs: list[str], **attributes) -> str:
+        name = outputs[0]
+        nodes.append(helper.make_node(operation, inputs, outputs, name=name, **attributes))
+        return name
+
+    for i, layer in enumerate(net.layers):
+        size = layer.kernel.shape[2]
+        now = then(
+            "Conv", [now, f"kernel{i}", f"bias{i}"], [f"conv{i}"], kernel_shape=[size] * 2,
+            pads=[layer.padding] * 4, strides=[layer.stride] * 2, group=layer.groups,
         )  # fmt: skip
-        inputs = [f"conv{i}", f"scale{i}", f"shift{i}", f"mean{i}", f"variance{i}"]
-        outputs = [f"norm{i}", f"next_mean{i}", f"next_variance{i}"]
-        nodes.append(
-            helper.make_node(
-                "BatchNormalization", inputs, outputs, name=f"norm{i}", epsilon=NORM_EPS,
-                training_mode=1,
-            )
-        )  # fmt: skip
-        nodes.append(helper.make_node("Relu", [f"norm{i}"], [f"relu{i}"], name=f"relu{i}"))
-        now = f"relu{i}"
-        if task == "Bp":
-            nodes.append(
-                helper.make_node(
-                    "MaxPool", [now], [f"pool{i}"], name=f"pool{i}", kernel_shape=[2, 2],
-                    strides=[2, 2],
-                )
-            )  # fmt: skip
-            now = f"pool{i}"
-    trained = list(values)
-    for i in range(len(blocks)):
-        values[f"mean{i}"], values[f"variance{i}"] = (
-            np.zeros(64, np.float32),
-            np.ones(64, np.float32),
-        )
-    if blocks:
-        nodes.append(
-            helper.make_node("ReduceMean", [now], ["z"], name="mean", axes=[2, 3], keepdims=0)
-        )
-        now = "z"
-    nodes.append(helper.make_node("Gemm", [now, "w", "b"], ["logits"], name="linear"))
+        if layer.norm is not None:
+            values[f"mean{i}"] = np.zeros_like(layer.bias)
+            values[f"variance{i}"] = np.ones_like(layer.bias)
+            inputs = [now, f"scale{i}", f"shift{i}", f"mean{i}", f"variance{i}"]
+            outputs = [f"norm{i}", f"next_mean{i}", f"next_variance{i}"]
+            now = then("BatchNormalization", inputs, outputs, epsilon=NORM_EPS, training_mode=1)
+        if layer.clip is None:
+            now = then("Relu", [now], [f"relu{i}"])
+        else:
+            values["low"], values["high"] = np.float32(0), np.float32(layer.clip)
+            now = then("Clip", [now, "low", "high"], [f"clip{i}"])
+        if layer.pool:
+            now = then("MaxPool", [now], [f"pool{i}"], kernel_shape=[2, 2], strides=[2, 2])
+    if net.layers:
+        now = then("ReduceMean", [now], ["mean"], axes=[2, 3], keepdims=0)
+    then("Gemm", [now, "w", "b"], ["logits"])
     x, _ = support(task)
     graph = helper.make_graph(
         nodes,
         "forward",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(x.shape))],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [BATCH, WAYS])],
-        [numpy_helper.from_array(value, name) for name, value in values.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
     )
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8
-    ), trained
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    return model, list(trained)
 
 
 def prepare(task: str, folder: Path) -> None:

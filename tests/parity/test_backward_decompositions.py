@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.convolutions import BAND_ELEMENTS, convolution, convolution_backward
 from export.decompositions import (
     batch_norm,
     batch_norm_backward,
-    convolution_backward,
-    max_pool2d_with_indices_backward,
     threshold_backward,
 )
 from export.gates import check_parity
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.gradient import gradient_step
+from export.pooling import max_pool2d_with_indices, max_pool2d_with_indices_backward
 from tests.support.exported import export
 
 if TYPE_CHECKING:
@@ -39,23 +39,46 @@ def test_pooling_sends_all_of_a_gradient_to_the_first_maximum(
 ) -> None:
     for x in (numbers(3, 2, *size), numbers(3, 2, *size).round(), numbers(1, 1, *size) * 0):
         pooled, indices = aten.max_pool2d_with_indices(x, window, window)
+        got, places = max_pool2d_with_indices(x, window, window)
+        assert torch.equal(got, pooled)
+        assert torch.equal(places, indices)
         args = (numbers(*pooled.shape, seed=1), x, window, window, [0, 0], [1, 1], False, indices)
         want = aten.max_pool2d_with_indices_backward(*args)
         assert torch.equal(max_pool2d_with_indices_backward(*args), want)
 
 
-@pytest.mark.parametrize("stride", [[1, 1], [2, 2], [2, 1]])
-@pytest.mark.parametrize("padding", [[0, 0], [1, 1]])
-@pytest.mark.parametrize("channels", [1, 3, 8])
-def test_convolution(stride: list[int], padding: list[int], channels: int) -> None:
-    x, weight = numbers(4, channels, 7, 6), numbers(5, channels, 3, 3, seed=1)
-    out = functional.conv2d(x, weight, stride=stride, padding=padding)
-    grad = numbers(*out.shape, seed=2)
-    args = (grad, x, weight, [5], stride, padding, [1, 1], False, [0, 0], 1, [True] * 3)
-    for got, want in zip(
+@pytest.mark.parametrize("band_elements", [40, BAND_ELEMENTS])
+@pytest.mark.parametrize("stride", [[1, 1], [2, 2], [2, 1], [3, 3]])
+@pytest.mark.parametrize("padding", [[0, 0], [1, 1], [2, 1]])
+@pytest.mark.parametrize("channels", [1, 8])
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (2, 5)])
+def test_convolution(
+    monkeypatch: pytest.MonkeyPatch,
+    band_elements: int,
+    stride: list[int],
+    padding: list[int],
+    channels: int,
+    kernel: tuple[int, int],
+) -> None:
+    monkeypatch.setattr("export.convolutions.BAND_ELEMENTS", band_elements)
+    x, weight = numbers(4, channels, 7, 6), numbers(5, channels, *kernel, seed=1)
+    bias, window = numbers(5, seed=2), (stride, padding, [1, 1], False, [0, 0], 1)
+    out = functional.conv2d(x, weight, bias, stride=stride, padding=padding)
+    got = convolution(x, weight, bias, *window)
+    torch.testing.assert_close(got, out, rtol=1e-12, atol=1e-12)
+    args = (numbers(*out.shape, seed=3), x, weight, [5], *window, [True] * 3)
+    for mine, want in zip(
         convolution_backward(*args), aten.convolution_backward(*args), strict=True
     ):
-        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(mine, want, rtol=1e-12, atol=1e-12)
+
+
+def test_other_convolutions_are_left_alone_or_refused() -> None:
+    x, weight = numbers(2, 4, 5, 5), numbers(4, 2, 3, 3, seed=1)
+    grouped = ([1, 1], [1, 1], [1, 1], False, [0, 0], 2)
+    assert convolution(x, weight, None, *grouped) is NotImplemented
+    with pytest.raises(NotImplementedError, match="plain 2-D"):
+        convolution_backward(x, x, weight, None, *grouped, [True, True, False])
 
 
 def test_relu_at_zero() -> None:
