@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from edge_sdk._core import State
     from edge_sdk.arrays import Float32Array, Int64Array
-    from edge_sdk.engine import Engine
+    from edge_sdk.engine import Engine, Prediction
     from edge_sdk.events import Source
     from edge_sdk.manifest import Manifest
     from edge_sdk.store_rows import Example
@@ -30,6 +30,8 @@ class PersonalPrediction:
         probabilities: float32 `[n, len(names)]`, each row sums to 1.
         names: The label of each column: the labels in use, in slot order.
         version: The one personal state that all of it comes from; 0 is the bundle's own.
+        variance: Posterior variance of each probability, float32 `[n, len(names)]`; None where the
+            bundle does not tell (`manifest.variance`).
     """
 
     labels: tuple[str, ...]
@@ -37,6 +39,7 @@ class PersonalPrediction:
     probabilities: Float32Array
     names: tuple[str, ...]
     version: int
+    variance: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,10 +135,13 @@ def fit(
     if after_step is None:
         result = engine.adapt(features, slots)
         return Fit(result.state, names, result.losses)
+    one_by_one = manifest.adaptation == "sequential"
+    num_steps = len(slots) if one_by_one else manifest.steps
     state, losses = engine.initial_state(), []
-    for step in range(1, manifest.steps + 1):
+    for step in range(1, num_steps + 1):
+        seen = slice(step - 1, step) if one_by_one else slice(None)
         try:
-            result = engine.adapt(features, slots, steps=1, start=state)
+            result = engine.adapt(features[seen], slots[seen], steps=1, start=state)
         except DivergedError:
             msg = (
                 f"the loss or the state is not finite at step {step}; take fewer steps or check "
@@ -144,7 +150,7 @@ def fit(
             raise DivergedError(msg) from None
         state = result.state
         losses.append(result.losses)
-        after_step(step / manifest.steps)
+        after_step(step / num_steps)
     return Fit(state, names, np.concatenate(losses))
 
 
@@ -173,9 +179,9 @@ def answers_right(prediction: object, correct: object) -> tuple[bool, ...]:
     return tuple(right)
 
 
-def read_prediction(logits: Float32Array, current: Current) -> PersonalPrediction:
-    """Probabilities over the slots in use, from `logits` `[n, ways]`."""
-    wide = logits[:, current.slots].astype(np.float64)
+def read_prediction(prediction: Prediction, current: Current) -> PersonalPrediction:
+    """Probabilities over the slots in use."""
+    wide = prediction.logits[:, current.slots].astype(np.float64)
     wide -= wide.max(axis=1, keepdims=True)
     np.exp(wide, out=wide)
     wide /= wide.sum(axis=1, keepdims=True)
@@ -187,4 +193,5 @@ def read_prediction(logits: Float32Array, current: Current) -> PersonalPredictio
         probabilities=probabilities,
         names=current.names,
         version=current.version,
+        variance=None if prediction.variance is None else prediction.variance[:, current.slots],
     )

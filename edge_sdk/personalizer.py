@@ -16,7 +16,7 @@ from edge_sdk.arrays import Float32Array, Int64Array, as_rows
 from edge_sdk.audit_entries import ConsentChanged, EpsilonSpent, UpdateSent
 from edge_sdk.drift import DEFAULT_DRIFT
 from edge_sdk.engine import Engine
-from edge_sdk.errors import NothingTaughtError
+from edge_sdk.errors import InvalidOptionError, NothingTaughtError
 from edge_sdk.events import Status
 from edge_sdk.guardrail_rule import DEFAULT_GUARDRAIL
 from edge_sdk.keys import as_key_store
@@ -82,7 +82,8 @@ class Personalizer:
         WrongKeyError: `home` is encrypted with another key, or no key was given; nothing is lost.
         KeyStoreError, MissingExtraError: The key, or what encrypts, cannot be used.
         StoreError: `home` cannot be used.
-        BadBundleError, InvalidOptionError, ProviderError, RuntimeLibraryError: As for `Engine`.
+        InvalidOptionError: The bundle learns values, not labels; or as for `Engine`.
+        BadBundleError, ProviderError, RuntimeLibraryError: As for `Engine`.
     """
 
     def __init__(
@@ -102,6 +103,9 @@ class Personalizer:
         keys = as_key_store(key)
         self._engine = Engine(bundle, providers=providers, threads=threads)
         self._bundle = self._engine.bundle
+        if self._bundle.manifest.task != "classification":
+            msg = "this bundle learns values, which have no labels to teach; use Engine"
+            raise InvalidOptionError(msg)
         self._capacity = capacity
         self._live = LiveState(
             self._engine,
@@ -280,7 +284,7 @@ class Personalizer:
         if not current.slots:
             msg = "no label is in use; call teach(), then adapt()"
             raise NothingTaughtError(msg)
-        return read_prediction(prediction.logits, current)
+        return read_prediction(prediction, current)
 
     def feedback(
         self, prediction: PersonalPrediction, correct: bool | str | Sequence[bool | str]

@@ -216,9 +216,13 @@ def _draft(
         provenance={
             "code_version": version("edge-sdk"),
             "tasks": {source.name: source.digest()},
+            "settings": dict(learner.settings),
             **provenance,
         },
         kernel=learner.kernel(),
+        task=learner.options.task,
+        outputs=learner.options.outputs if learner.options.task == "regression" else None,
+        variance=learner.has_variance,
     )
 
 

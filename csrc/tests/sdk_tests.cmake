@@ -5,7 +5,7 @@ foreach(name sha256_test json_test example_set_test)
 endforeach()
 
 # Links the shared library, so only what it exports can be used; error.cpp is for the harness.
-foreach(name capi_test stress_test)
+foreach(name capi_test capi_kinds_test stress_test)
   edge_test(${name} RUNTIME SOURCES main.cpp)
   target_link_libraries(${name} PRIVATE edge_sdk)
   target_compile_definitions(

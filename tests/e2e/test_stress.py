@@ -138,8 +138,8 @@ class User:
         for answers in self.seen:
             for version, answer in answers.items():
                 current = published[version]
-                logits = engine.predict(features, current.state).logits
-                assert answer_of(read_prediction(logits, current)) == answer, version
+                prediction = engine.predict(features, current.state)
+                assert answer_of(read_prediction(prediction, current)) == answer, version
         assert self.did["predicted"] > NUM_PREDICTING
         assert self.did["adapted"] > 1
         assert len(set().union(*self.seen)) > 1, "no thread saw a change"
