@@ -181,6 +181,11 @@ class Personalizer:
         return self._live.seen().state
 
     @property
+    def initial_state(self) -> State:
+        """The bundle's own starting state."""
+        return self._engine.initial_state()
+
+    @property
     def examples(self) -> tuple[Example, ...]:
         """Id and label of each kept example, in the order taught."""
         with self._live.reading():

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from edge_sdk import Engine, Personalizer
+from edge_sdk import FileKeyStore, Personalizer, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError
 from federated import messages
-from federated.local_round import local_round, round_start
+from federated.local_round import round_start
 from federated.settings import ClientSettings, decode_client_settings
 
 if TYPE_CHECKING:
     from flwr.app import Context, RecordDict
+
+    from edge_sdk import KeyStore
 
 _log = logging.getLogger(__name__)
 
@@ -52,21 +54,25 @@ def train(msg: Message, context: Context) -> Message:
     return Message(content, reply_to=msg)
 
 
-def take_part(content: RecordDict, settings: ClientSettings) -> RecordDict:
-    """Run one round on the user's kept examples; what the user taught is only read."""
+def take_part(
+    content: RecordDict, settings: ClientSettings, *, key: KeyStore | None = None
+) -> RecordDict:
+    """Run one round on the user's kept examples, which are only read; the audit log says so.
+
+    `key` is where the home's key is, in place of `settings.key_file`.
+    """
     instruction = messages.decode_instruction(content)
-    engine = Engine(settings.bundle)
-    if engine.bundle.digest != instruction.bundle_digest:
+    bundle = open_bundle(settings.bundle)
+    if bundle.digest != instruction.bundle_digest:
         msg = "the round is on another bundle than this device holds; update the device's bundle"
         raise BadUpdateError(msg)
-    with Personalizer(engine.bundle, home=settings.home) as personalizer:
-        features, slots = personalizer.support()
-    update = local_round(
-        engine,
-        round_start(engine.bundle, engine.initial_state(), instruction.shared),
-        features,
-        slots,
-        clipping_norm=instruction.clipping_norm,
-        steps=instruction.steps,
-    )
+    if key is None and settings.key_file:
+        key = FileKeyStore(settings.key_file)
+    with Personalizer(bundle, home=settings.home, key=key) as personalizer:
+        update = personalizer.update(
+            instruction.clipping_norm,
+            start=round_start(bundle, personalizer.initial_state, instruction.shared),
+            steps=instruction.steps,
+            consent_id=settings.consent_id or None,
+        )
     return messages.encode_update(update)

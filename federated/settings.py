@@ -38,11 +38,17 @@ class ClientSettings:
         client_id: Stable id of the node's user, `[A-Za-z0-9._-]`, at most 128 characters.
         bundle: The bundle's folder.
         home: The user's `Personalizer` home.
+        key_file: File of the `FileKeyStore` with the home's key; empty for one that is not
+            encrypted. A device whose key is elsewhere calls `client_app.take_part` with its own
+            `KeyStore`.
+        consent_id: The consent under which updates leave, for the audit log; empty for none.
     """
 
     client_id: str
     bundle: str
     home: str
+    key_file: str = ""
+    consent_id: str = ""
 
     def __post_init__(self) -> None:
         check_client_id(self.client_id)
@@ -94,10 +100,12 @@ def check_client_id(client_id: str) -> str:
 
 def encode_client_settings(settings: ClientSettings) -> dict[str, str]:
     """Write a node config."""
+    optional = {"key-file": settings.key_file, "consent-id": settings.consent_id}
     return {
         "client-id": settings.client_id,
         "bundle": settings.bundle,
         "home": settings.home,
+        **{name: value for name, value in optional.items() if value},
     }
 
 
@@ -108,7 +116,14 @@ def decode_client_settings(config: Mapping[str, object]) -> ClientSettings:
     if not (client_id and bundle and home):
         msg = "the node config must name client-id, bundle and home, each a non-empty string"
         raise InvalidOptionError(msg)
-    return ClientSettings(client_id=client_id, bundle=bundle, home=home)
+    optional = [config.get(key, "") for key in ("key-file", "consent-id")]
+    if not all(isinstance(value, str) for value in optional):
+        msg = "key-file and consent-id of the node config must be strings"
+        raise InvalidOptionError(msg)
+    key_file, consent_id = (str(value) for value in optional)
+    return ClientSettings(
+        client_id=client_id, bundle=bundle, home=home, key_file=key_file, consent_id=consent_id
+    )
 
 
 def encode_run_config(settings: ServerSettings, options: RoundOptions) -> dict[str, Scalar]:

@@ -9,7 +9,8 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from edge_sdk import Engine, Personalizer, open_bundle
+from edge_sdk import Engine, FileKeyStore, Personalizer, open_bundle
+from edge_sdk.audit_entries import UpdateSent
 from edge_sdk.errors import EdgeError
 from edge_sdk.update import ModelUpdate, joint_norm
 from federated import client_app, messages
@@ -89,13 +90,39 @@ def test_taking_part_changes_nothing_on_the_device(device: ClientSettings) -> No
     assert kept() == before
 
 
+def test_an_encrypted_home_takes_part_with_its_key_and_its_log_says_so(
+    tiny_labelled_bundle: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    pytest.importorskip("cryptography")
+    home, key_file = tmp_path / "home", tmp_path / "home.key"
+    keys = FileKeyStore(key_file)
+    with Personalizer(tiny_labelled_bundle, home=home, key=keys) as personalizer:
+        personalizer.teach("circle", rng.normal(size=(3, 1, 4, 4)).astype(np.float32))
+    consent = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    device = ClientSettings(
+        client_id="ann", bundle=str(tiny_labelled_bundle), home=str(home),
+        key_file=str(key_file), consent_id=consent,
+    )  # fmt: skip
+    reply = messages.decode_reply(answer(device, an_instruction(device)).content)
+    assert isinstance(reply, ModelUpdate)
+    with Personalizer(tiny_labelled_bundle, home=home, key=keys) as personalizer:
+        last = personalizer.audit_log.records()[-1].entry
+    assert last == UpdateSent(
+        bundle_digest=open_bundle(device.bundle).digest,
+        num_examples=3, clipping_norm=0.5, consent_id=consent,
+    )  # fmt: skip
+    without = ClientSettings(client_id="ann", bundle=device.bundle, home=device.home)
+    reply = messages.decode_reply(answer(without, an_instruction(device)).content)
+    assert reply == "wrong_key"
+
+
 def test_every_failure_is_a_code(device: ClientSettings, tmp_path: Path) -> None:
     empty = ClientSettings(client_id="ann", bundle=device.bundle, home=str(tmp_path / "new"))
     other = an_instruction(device, bundle_digest="0" * 64)
     nan = an_instruction(device, shared={"prototypes": np.full((4, 8), np.nan, np.float32)})
     lost = ClientSettings(client_id="ann", bundle=str(tmp_path / "lost"), home=device.home)
     for settings, content, code in (
-        (empty, an_instruction(device), "empty_support"),
+        (empty, an_instruction(device), "nothing_taught"),
         (device, other, "bad_update"),
         (device, nan, "bad_update"),
         (device, RecordDict(), "bad_update"),
@@ -116,7 +143,7 @@ def test_the_text_of_an_error_never_leaves_the_device(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(client_app, "local_round", fail)
+    monkeypatch.setattr(client_app, "round_start", fail)
     reply = answer(device, an_instruction(device))
     assert SECRET not in str(reply)
     assert messages.decode_reply(reply.content) in {"internal", "edge"}
