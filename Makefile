@@ -89,7 +89,11 @@ test-sanitize: $(VENV)/.core
 
 test-targets: $(VENV)/.core
 	@scripts/targets/arm64.sh $(BIN)/python
-	@$(BIN)/python -m pytest -q tests/e2e/test_arm64.py
+	@$(PIP) $$($(BIN)/python scripts/requirements.py npu)
+	@echo 'npu: ready'
+	@mkdir -p build/targets
+	@$(BIN)/python -m pytest -q tests/e2e/test_arm64.py tests/e2e/test_npu.py | tee build/targets/tests.log
+	@! grep -q ' skipped' build/targets/tests.log || { echo 'A target was not tested, see above.' >&2; exit 1; }
 
 FUZZ_SECONDS ?= 30
 FUZZERS := state examples manifest graph
