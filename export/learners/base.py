@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from edge_sdk.manifest import SoftmaxSgd
+    from edge_sdk.manifest import Kernel
 
 State = dict[str, Tensor]
 """Named float tensors; always holds `counts`, `[ways]` (see docs/ARCHITECTURE.md section 2)."""
@@ -61,7 +61,7 @@ class Learner(nn.Module, ABC):
         """Calls of `adapt` that make one adaptation."""
         return 1 if self.adaptation == "closed_form" else self.options.steps
 
-    def kernel(self) -> SoftmaxSgd | None:
+    def kernel(self) -> Kernel | None:
         """The native kernel that computes what `adapt` does, if there is one."""
         return None
 

@@ -6,10 +6,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "edge/accelerator.h"
 #include "edge/head_kernel.h"
+#include "edge/ridge_kernel.h"
 #include "edge/state.h"
 #include "edge/tensor.h"
 
@@ -23,6 +25,9 @@ struct Graphs {
   std::string_view predict;
 };
 
+/// What may compute what adapt.onnx does.
+using Kernel = std::variant<SoftmaxSgd, RidgeSolve>;
+
 /// What the bundle's manifest says of its graphs.
 struct EngineSpec {
   std::vector<TensorSpec> state;
@@ -32,7 +37,7 @@ struct EngineSpec {
   std::int64_t steps = 1;    ///< default of `adapt`
   bool closed_form = false;  ///< then `adapt` takes exactly one step
   /// Computes what adapt.onnx does, which is then not loaded; absent: adapt.onnx runs.
-  std::optional<SoftmaxSgd> kernel = std::nullopt;
+  std::optional<Kernel> kernel = std::nullopt;
 };
 
 /// How the host runs the graphs.
