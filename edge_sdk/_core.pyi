@@ -1,9 +1,13 @@
 # The C++ core. What each method does, and raises, is written in csrc/include/edge/.
 
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
+
+KernelSpec: TypeAlias = (
+    tuple[str, str, float, float, bool] | tuple[str, str, str, float, float, float, bool]
+)
 
 ERROR_CODES: Final[tuple[str, ...]]
 
@@ -57,7 +61,7 @@ class Engine:
         library: str,
         providers: list[str],
         threads: int,
-        kernel: tuple[str, str, float, float, bool] | None = None,
+        kernel: KernelSpec | None = None,
         accelerator: Accelerator | None = None,
         outputs: int = 0,
         variance: bool = False,

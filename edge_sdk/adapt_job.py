@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -247,7 +248,7 @@ class Adapter:
                 if not examples:
                     msg = "nothing is taught; call teach() first"
                     raise EmptySupportError(msg)
-                fitted = self._share_of_fitting(len(examples))
+                fitted = self._share_of_fitting(examples)
                 after_step = job.after_part(0, fitted)
                 candidate = fit(self._engine, examples, features, after_step=after_step)
                 report = self._judge(job, fitted, examples, features, candidate, seen)
@@ -263,11 +264,12 @@ class Adapter:
                         guardrail=report,
                     )
 
-    def _share_of_fitting(self, num_examples: int) -> float:
+    def _share_of_fitting(self, examples: Sequence[Example]) -> float:
         """The part of the work that is not judging, where each fold is an adaptation, too."""
         if self._guardrail is None:
             return 1.0
-        return 1 / (1 + min(self._guardrail.folds, num_examples))
+        most_of_a_label = max(Counter(example.label for example in examples).values())
+        return 1 / (1 + min(self._guardrail.folds, most_of_a_label))
 
     def _judge(
         self,

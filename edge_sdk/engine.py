@@ -16,6 +16,7 @@ from edge_sdk._core import State
 from edge_sdk.arrays import Float32Array, as_batch
 from edge_sdk.bundle import Bundle, open_bundle
 from edge_sdk.errors import BadStateError, InvalidOptionError
+from edge_sdk.manifest import RidgeKernel, SoftmaxSgd
 from edge_sdk.options import MAX_STEPS, EngineOptions, check_count
 from edge_sdk.provider_options import CPU, check_providers
 from edge_sdk.providers import Placement, place
@@ -24,7 +25,7 @@ from edge_sdk.runtime import find_runtime_library
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_sdk.manifest import SoftmaxSgd, Task
+    from edge_sdk.manifest import Kernel, Task
     from edge_sdk.provider_options import Provider
 
 
@@ -242,10 +243,14 @@ class Engine:
             raise InvalidOptionError(msg)
 
 
-def _kernel_arguments(kernel: SoftmaxSgd | None) -> tuple[str, str, float, float, bool] | None:
-    if kernel is None:
-        return None
-    return kernel.weight, kernel.bias, kernel.rate, kernel.momentum, kernel.rate_per_slot
+def _kernel_arguments(kernel: Kernel | None) -> _core.KernelSpec | None:
+    match kernel:
+        case None:
+            return None
+        case SoftmaxSgd(weight=weight, bias=bias, rate=rate, momentum=momentum):
+            return weight, bias, rate, momentum, kernel.rate_per_slot
+        case RidgeKernel(weight=weight, gram=gram, moments=moments, ridge=ridge, scale=scale):
+            return weight, gram, moments, ridge, kernel.ridge_per_weight, scale, kernel.unit_rows
 
 
 def _check_state(state: object) -> None:

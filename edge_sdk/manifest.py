@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -102,12 +102,60 @@ class SoftmaxSgd:
     momentum: float = 0.0
     kind: Literal["softmax_sgd"] = "softmax_sgd"
 
+    adaptation: ClassVar[Adaptation] = "gradient"
+
+    def tensor_names(self) -> tuple[str, ...]:
+        """The names that it was given; velocities follow from them."""
+        return self.weight, self.bias
+
     def tensor_shapes(self, ways: int, dim: int) -> dict[str, tuple[int, ...]]:
         """The state tensors that it works on, all but `counts`."""
         shapes: dict[str, tuple[int, ...]] = {self.weight: (ways, dim), self.bias: (ways,)}
         if self.momentum > 0:
             shapes |= {f"{name}{VELOCITY_SUFFIX}": shape for name, shape in shapes.items()}
         return shapes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RidgeKernel:
+    """A native kernel that computes what `adapt.onnx` does: ridge regression in closed form.
+
+    With `u` the features (or their directions), `S` the weights and `Y` the one-hot labels:
+    `gram += u.T S u`, `moments += Y.T S u`, `counts += Y.T S 1`, then `weight = moments
+    (gram + r I)^-1` with `r = ridge + ridge_per_weight * sum(counts)`. The loss is that of the
+    logits `scale * u weight.T` over the slots in use.
+
+    Attributes:
+        weight: State tensor `[ways, dim]`.
+        gram: State tensor `[dim, dim]`.
+        moments: State tensor `[ways, dim]`.
+        ridge: > 0.
+        ridge_per_weight: >= 0.
+        scale: > 0.
+        unit_rows: Whether `u = features / sqrt(sum(features^2) + 1e-6)`; else `u = features`.
+    """
+
+    weight: str
+    gram: str
+    moments: str
+    ridge: float
+    ridge_per_weight: float = 0.0
+    scale: float = 1.0
+    unit_rows: bool = False
+    kind: Literal["ridge"] = "ridge"
+
+    adaptation: ClassVar[Adaptation] = "closed_form"
+
+    def tensor_names(self) -> tuple[str, ...]:
+        """The names that it was given."""
+        return self.weight, self.gram, self.moments
+
+    def tensor_shapes(self, ways: int, dim: int) -> dict[str, tuple[int, ...]]:
+        """The state tensors that it works on, all but `counts`."""
+        return {self.weight: (ways, dim), self.gram: (dim, dim), self.moments: (ways, dim)}
+
+
+Kernel: TypeAlias = SoftmaxSgd | RidgeKernel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +200,7 @@ class BundleDraft:
     quality: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Json] = field(default_factory=dict)
     expires: dt.date | None = None
-    kernel: SoftmaxSgd | None = None
+    kernel: Kernel | None = None
     task: Task = "classification"
     outputs: int | None = None
     variance: bool = False

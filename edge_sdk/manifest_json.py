@@ -20,7 +20,9 @@ from edge_sdk.manifest import (
     FeaturesSpec,
     FileEntry,
     InputSpec,
+    Kernel,
     Manifest,
+    RidgeKernel,
     Role,
     SoftmaxSgd,
     Task,
@@ -143,10 +145,10 @@ def _check_state(manifest: Manifest, place: Place) -> None:
         place.refuse(f"must hold at most {MAX_ELEMENTS} numbers")
 
 
-def _check_kernel(manifest: Manifest, kernel: SoftmaxSgd, place: Place) -> None:
+def _check_kernel(manifest: Manifest, kernel: Kernel, place: Place) -> None:
     """Check that the kernel covers the whole state, so that nothing is left for a graph to do."""
-    if manifest.adaptation != "gradient":
-        place.refuse("needs a gradient bundle")
+    if manifest.adaptation != kernel.adaptation:
+        place.refuse(f"needs a {kernel.adaptation.replace('_', '-')} bundle")
     if manifest.task != "classification":
         place.refuse("needs a bundle that learns labels")
     if manifest.variance:
@@ -154,6 +156,8 @@ def _check_kernel(manifest: Manifest, kernel: SoftmaxSgd, place: Place) -> None:
     if len(manifest.features.shape) != 1:
         place.refuse("needs features of one axis")
     wanted = kernel.tensor_shapes(manifest.ways, manifest.features.shape[0])
+    if "counts" in wanted or len(wanted) < len(kernel.tensor_names()):
+        place.refuse("must name different tensors, and not counts")
     wanted["counts"] = (manifest.ways,)
     if wanted != {spec.name: spec.shape for spec in manifest.state}:
         place.refuse(f"needs a state of exactly {', '.join(map(_shape_text, wanted.items()))}")
@@ -198,23 +202,47 @@ def _tensor(place: Place) -> TensorSpec:
     return TensorSpec(**values)
 
 
-def _kernel(place: Place) -> SoftmaxSgd:
+def _kernel(place: Place) -> Kernel:
+    kind = place.look("kind").choice(("softmax_sgd", "ridge"))
+    return _ridge(place) if kind == "ridge" else _softmax_sgd(place)
+
+
+def _ridge(place: Place) -> RidgeKernel:
+    values = place.record(
+        {
+            "kind": lambda p: p.choice(("ridge",)),
+            "weight": lambda p: p.match(_TENSOR_NAME),
+            "gram": lambda p: p.match(_TENSOR_NAME),
+            "moments": lambda p: p.match(_TENSOR_NAME),
+            "ridge": lambda p: _in_range(p, with_zero=False),
+            "ridge_per_weight": lambda p: _in_range(p, with_zero=True),
+            "scale": lambda p: _in_range(p, with_zero=False),
+            "unit_rows": Place.boolean,
+        }
+    )
+    return RidgeKernel(**values)
+
+
+def _in_range(place: Place, *, with_zero: bool) -> float:
+    value = place.number()
+    if not (value >= 0 if with_zero else value > 0) or value > MAX_RATE:
+        place.refuse(f"must be {'>=' if with_zero else '>'} 0 and at most {MAX_RATE:g}")
+    return value
+
+
+def _softmax_sgd(place: Place) -> SoftmaxSgd:
     values = place.record(
         {
             "kind": lambda p: p.choice(("softmax_sgd",)),
             "weight": lambda p: p.match(_TENSOR_NAME),
             "bias": lambda p: p.match(_TENSOR_NAME),
-            "rate": lambda p: p.number(),
+            "rate": lambda p: _in_range(p, with_zero=False),
             "rate_per_slot": Place.boolean,
             "momentum": lambda p: p.number(),
         }
     )
-    if not 0 < values["rate"] <= MAX_RATE:
-        place.look("rate").refuse(f"must be > 0 and at most {MAX_RATE:g}")
     if not 0 <= values["momentum"] < 1:
         place.look("momentum").refuse("must be in [0, 1)")
-    if values["weight"] == values["bias"] or "counts" in {values["weight"], values["bias"]}:
-        place.refuse("must name two tensors, and not counts")
     return SoftmaxSgd(**values)
 
 

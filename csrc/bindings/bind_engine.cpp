@@ -5,6 +5,7 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "arrays.h"
@@ -17,7 +18,20 @@ namespace {
 
 using StateSpecs = std::vector<std::pair<std::string, Shape>>;
 // weight, bias, rate, momentum, rate_per_slot
-using KernelSpec = std::tuple<std::string, std::string, double, double, bool>;
+using SoftmaxSgdSpec = std::tuple<std::string, std::string, double, double, bool>;
+// weight, gram, moments, ridge, ridge_per_weight, scale, unit_rows
+using RidgeSpec = std::tuple<std::string, std::string, std::string, double, double, double, bool>;
+using KernelSpec = std::variant<SoftmaxSgdSpec, RidgeSpec>;
+
+Kernel make_kernel(const KernelSpec& spec) {
+  if (const auto* const sgd = std::get_if<SoftmaxSgdSpec>(&spec)) {
+    const auto& [weight, bias, rate, momentum, rate_per_slot] = *sgd;
+    return SoftmaxSgd{weight, bias, rate, momentum, rate_per_slot};
+  }
+  const auto& [weight, gram, moments, ridge, ridge_per_weight, scale, unit_rows] =
+      std::get<RidgeSpec>(spec);
+  return RidgeSolve{weight, gram, moments, ridge, ridge_per_weight, scale, unit_rows};
+}
 
 std::unique_ptr<Engine> make_engine(
     const py::bytes& init, const std::optional<py::bytes>& embed, const py::bytes& adapt,
@@ -39,10 +53,7 @@ std::unique_ptr<Engine> make_engine(
   spec.loop = inner_loop_of(adaptation);
   spec.outputs = outputs;
   spec.variance = variance;
-  if (kernel) {
-    const auto& [weight, bias, rate, momentum, rate_per_slot] = *kernel;
-    spec.kernel = SoftmaxSgd{weight, bias, rate, momentum, rate_per_slot};
-  }
+  if (kernel) spec.kernel = make_kernel(*kernel);
   const RuntimeOptions options{std::move(library), std::move(providers), threads,
                                std::move(accelerator)};
   const py::gil_scoped_release nogil;

@@ -11,7 +11,7 @@
 #include "edge/error.h"
 #include "graph.h"
 #include "graph_check.h"
-#include "native_head.h"
+#include "native_kernel.h"
 #include "ort/runtime.h"
 #include "ort/session.h"
 #include "state_values.h"
@@ -37,8 +37,8 @@ struct Engine::Impl {
   LayoutPtr layout;
   const ort::Runtime* runtime;
   std::optional<Graph> embed;
-  std::optional<NativeHead> native;
-  std::optional<AdaptGraph> adapt;  // unless `native` takes its place
+  std::unique_ptr<const NativeKernel> native;  // null: adapt.onnx runs
+  std::optional<AdaptGraph> adapt;             // unless `native` takes its place
   Graph predict;
   StatePtr initial;
 };
@@ -72,11 +72,6 @@ std::vector<PortSpec> prediction_ports(const EngineSpec& spec) {
   return ports;
 }
 
-std::optional<NativeHead> load_native(const EngineSpec& spec, const StateLayout& layout) {
-  if (!spec.kernel) return std::nullopt;
-  return NativeHead(spec, layout);
-}
-
 // Not loaded where a kernel takes its place, but looked at all the same.
 std::optional<AdaptGraph> load_adapt(const ort::Runtime& runtime, std::string_view bytes,
                                      int threads, const EngineSpec& spec,
@@ -94,7 +89,7 @@ Engine::Impl::Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOp
     : spec(std::move(bundle_spec)),
       layout(make_layout(spec.state)),
       runtime(&open_runtime(spec, graphs, options)),
-      native(load_native(spec, *layout)),
+      native(make_native_kernel(spec, *layout)),
       adapt(load_adapt(*runtime, graphs.adapt, options.threads, spec, *layout)),
       predict(*runtime, "predict.onnx", graphs.predict, options.threads,
               state_ports(*layout, "state.", false) + std::vector<PortSpec>{features_port(spec)},

@@ -30,6 +30,8 @@ Learner kernel_learner() {
   return learner;
 }
 
+SoftmaxSgd& sgd(Learner& learner) { return std::get<SoftmaxSgd>(*learner.spec.kernel); }
+
 TEST(the_kernel_runs_in_place_of_the_graph) {
   const Engine engine = kernel_learner().engine();
   Support support = Support::example();
@@ -64,7 +66,7 @@ TEST(a_kernel_starts_from_any_state_and_changes_none) {
 
 TEST(a_kernel_that_diverges_is_an_error) {
   Learner learner = kernel_learner();
-  learner.spec.kernel->rate = 1e6;
+  sgd(learner).rate = 1e6;
   const Engine engine = learner.engine();
   Support s = Support::example();
   for (float& feature : s.features) feature *= 1e30F;
@@ -79,14 +81,14 @@ TEST(a_kernel_that_does_not_fit_is_refused) {
     CHECK_THROWS(kBadBundle, text, learner.engine());
   };
   using L = Learner&;
-  refused("kernel needs a state tensor v", [](L l) { l.spec.kernel->weight = "v"; });
-  refused("kernel needs a state tensor w of shape [3]", [](L l) { l.spec.kernel->bias = "w"; });
-  refused("must not take counts", [](L l) { l.spec.kernel->bias = "counts"; });
-  refused("rate must be", [](L l) { l.spec.kernel->rate = 0; });
-  refused("rate must be", [](L l) { l.spec.kernel->rate = 1e7; });
-  refused("rate must be", [](L l) { l.spec.kernel->rate = std::nan(""); });
-  refused("momentum must be", [](L l) { l.spec.kernel->momentum = 1; });
-  refused("exactly 5 tensors", [](L l) { l.spec.kernel->momentum = 0.5; });
+  refused("kernel needs a state tensor v", [](L l) { sgd(l).weight = "v"; });
+  refused("kernel needs a state tensor w of shape [3]", [](L l) { sgd(l).bias = "w"; });
+  refused("must not take counts", [](L l) { sgd(l).bias = "counts"; });
+  refused("rate must be", [](L l) { sgd(l).rate = 0; });
+  refused("rate must be", [](L l) { sgd(l).rate = 1e7; });
+  refused("rate must be", [](L l) { sgd(l).rate = std::nan(""); });
+  refused("momentum must be", [](L l) { sgd(l).momentum = 1; });
+  refused("exactly 5 tensors", [](L l) { sgd(l).momentum = 0.5; });
   refused("adapt.onnx", [](L l) { l.adapt = "nonsense"; });
   refused("gradient bundle", [](L l) {
     l.spec.loop = InnerLoop::kClosedForm;

@@ -16,7 +16,7 @@ from edge_sdk.errors import InvalidOptionError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_sdk.manifest import SoftmaxSgd
+    from edge_sdk.manifest import Kernel
     from export.learners.recipe import Recipe
 
 Task = Literal["classification", "regression"]
@@ -118,7 +118,7 @@ class Learner(nn.Module, ABC):
         """Whether `predict` gives a variance, too."""
         return False
 
-    def kernel(self) -> SoftmaxSgd | None:
+    def kernel(self) -> Kernel | None:
         """The native kernel that computes what `adapt` does, if there is one."""
         return None
 

@@ -6,10 +6,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "edge/accelerator.h"
 #include "edge/head_kernel.h"
+#include "edge/ridge_kernel.h"
 #include "edge/state.h"
 #include "edge/tensor.h"
 
@@ -34,6 +36,9 @@ enum class InnerLoop {
 /// @throws Error  kBadBundle for another name
 InnerLoop inner_loop_of(const std::string& name);
 
+/// What may compute what adapt.onnx does.
+using Kernel = std::variant<SoftmaxSgd, RidgeSolve>;
+
 /// What the bundle's manifest says of its graphs.
 struct EngineSpec {
   std::vector<TensorSpec> state;
@@ -45,7 +50,7 @@ struct EngineSpec {
   std::int64_t outputs = 0;  ///< of a regression, the numbers of one target; 0: classification
   bool variance = false;     ///< whether predict.onnx gives a variance, too
   /// Computes what adapt.onnx does, which is then not loaded; absent: adapt.onnx runs.
-  std::optional<SoftmaxSgd> kernel = std::nullopt;
+  std::optional<Kernel> kernel = std::nullopt;
 };
 
 /// How the host runs the graphs.

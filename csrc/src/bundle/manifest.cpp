@@ -138,37 +138,75 @@ std::vector<std::string> read_labels(const Place& place, std::int64_t ways) {
   return labels;
 }
 
-// A kernel covers the whole state, so that nothing is left for a graph to do.
-SoftmaxSgd read_kernel(const Place& place, const EngineSpec& spec,
-                       const std::vector<StateEntry>& state) {
+double in_range(const Place& place, bool with_zero) {
+  const double value = place.number();
+  if ((with_zero ? value >= 0 : value > 0) && value <= kMaxRate) return value;
+  place.refuse(std::string("must be ") + (with_zero ? ">= 0" : "> 0") + " and at most 1e+06");
+}
+
+SoftmaxSgd read_softmax_sgd(const Place& place) {
   place.check_keys({"kind", "weight", "bias", "rate", "rate_per_slot", "momentum"});
-  place.look("kind").choice({"softmax_sgd"});
   SoftmaxSgd kernel;
   kernel.weight = place.look("weight").name("_.", &starts_tensor_name);
   kernel.bias = place.look("bias").name("_.", &starts_tensor_name);
-  kernel.rate = place.look("rate").number();
+  kernel.rate = in_range(place.look("rate"), false);
   kernel.rate_per_slot = place.look("rate_per_slot").boolean();
   kernel.momentum = place.look("momentum").number();
-  if (!(kernel.rate > 0 && kernel.rate <= kMaxRate)) {
-    place.look("rate").refuse("must be > 0 and at most 1e+06");
-  }
   if (!(kernel.momentum >= 0 && kernel.momentum < 1)) {
     place.look("momentum").refuse("must be in [0, 1)");
   }
-  if (kernel.weight == kernel.bias || kernel.weight == "counts" || kernel.bias == "counts") {
-    place.refuse("must name two tensors, and not counts");
+  return kernel;
+}
+
+RidgeSolve read_ridge(const Place& place) {
+  place.check_keys(
+      {"kind", "weight", "gram", "moments", "ridge", "ridge_per_weight", "scale", "unit_rows"});
+  RidgeSolve kernel;
+  kernel.weight = place.look("weight").name("_.", &starts_tensor_name);
+  kernel.gram = place.look("gram").name("_.", &starts_tensor_name);
+  kernel.moments = place.look("moments").name("_.", &starts_tensor_name);
+  kernel.ridge = in_range(place.look("ridge"), false);
+  kernel.ridge_per_weight = in_range(place.look("ridge_per_weight"), true);
+  kernel.scale = in_range(place.look("scale"), false);
+  kernel.unit_rows = place.look("unit_rows").boolean();
+  return kernel;
+}
+
+// The tensors that a kernel works on, as (name, shape), in the order of its keys.
+using Tensors = std::vector<TensorSpec>;
+
+Tensors tensors_of(const SoftmaxSgd& kernel, std::int64_t ways, std::int64_t dim) {
+  Tensors tensors = {{kernel.weight, {ways, dim}}, {kernel.bias, {ways}}};
+  if (kernel.momentum > 0) {
+    tensors.push_back({kernel.weight + ".velocity", {ways, dim}});
+    tensors.push_back({kernel.bias + ".velocity", {ways}});
   }
-  if (spec.loop != InnerLoop::kGradient) place.refuse("needs a gradient bundle");
+  return tensors;
+}
+
+Tensors tensors_of(const RidgeSolve& kernel, std::int64_t ways, std::int64_t dim) {
+  return {{kernel.weight, {ways, dim}}, {kernel.gram, {dim, dim}}, {kernel.moments, {ways, dim}}};
+}
+
+// A kernel covers the whole state, so that nothing is left for a graph to do.
+Kernel read_kernel(const Place& place, const EngineSpec& spec,
+                   const std::vector<StateEntry>& state) {
+  const bool is_ridge = place.look("kind").choice({"softmax_sgd", "ridge"}) == "ridge";
+  const Kernel kernel = is_ridge ? Kernel(read_ridge(place)) : Kernel(read_softmax_sgd(place));
+  if (spec.loop != (is_ridge ? InnerLoop::kClosedForm : InnerLoop::kGradient)) {
+    place.refuse(is_ridge ? "needs a closed-form bundle" : "needs a gradient bundle");
+  }
   if (spec.outputs > 0) place.refuse("needs a bundle that learns labels");
   if (spec.variance) place.refuse("must not be where there is a variance");
   if (spec.feature_shape.size() != 1) place.refuse("needs features of one axis");
-  std::map<std::string, Shape> wanted = {{kernel.weight, {spec.ways, spec.feature_shape[0]}},
-                                         {kernel.bias, {spec.ways}},
-                                         {"counts", {spec.ways}}};
-  if (kernel.momentum > 0) {
-    wanted[kernel.weight + ".velocity"] = wanted.at(kernel.weight);
-    wanted[kernel.bias + ".velocity"] = wanted.at(kernel.bias);
+  Tensors tensors = std::visit(
+      [&](const auto& k) { return tensors_of(k, spec.ways, spec.feature_shape[0]); }, kernel);
+  tensors.push_back({"counts", {spec.ways}});
+  if (!are_distinct(tensors, [](const TensorSpec& t) -> const auto& { return t.name; })) {
+    place.refuse("must name different tensors, and not counts");
   }
+  std::map<std::string, Shape> wanted;
+  for (const TensorSpec& tensor : tensors) wanted[tensor.name] = tensor.shape;
   std::map<std::string, Shape> found;
   for (const StateEntry& entry : state) found[entry.spec.name] = entry.spec.shape;
   if (found != wanted) place.refuse("needs a state of exactly the tensors it adapts and counts");

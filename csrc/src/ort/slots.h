@@ -67,6 +67,7 @@ struct ApiBase {
        (SessionHandle*, const RunOptions*, const char* const*, const ValueHandle* const*,          \
         std::size_t, const char* const*, std::size_t, ValueHandle**))                              \
   SLOT(10, CreateSessionOptions, Status*, (SessionOptions**))                                      \
+  SLOT(17, DisableMemPattern, Status*, (SessionOptions*))                                          \
   SLOT(22, SetSessionLogSeverityLevel, Status*, (SessionOptions*, int))                            \
   SLOT(24, SetIntraOpNumThreads, Status*, (SessionOptions*, int))                                  \
   SLOT(25, SetInterOpNumThreads, Status*, (SessionOptions*, int))                                  \

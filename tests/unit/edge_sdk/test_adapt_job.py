@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,12 +68,13 @@ def test_the_background_gives_the_same_bits(bundle: Path, tmp_path: Path) -> Non
 
 
 def test_progress_is_told_after_each_step(bundle: Path, personal: Personalizer) -> None:
-    manifest, num = Engine(bundle).bundle.manifest, len(personal.examples)
-    steps = num if manifest.adaptation == "sequential" else manifest.steps
+    manifest = Engine(bundle).bundle.manifest
+    steps = len(personal.examples) if manifest.adaptation == "sequential" else manifest.steps
     parts: list[float] = []
     blocking = personal.adapt(progress=parts.append)
-    fitting = [step / steps / (1 + num) for step in range(1, steps + 1)]
-    folds = [(1 + fold) / (1 + num) for fold in range(1, num + 1)]  # one example each
+    num_folds = max(Counter(example.label for example in personal.examples).values())
+    fitting = [step / steps / (1 + num_folds) for step in range(1, steps + 1)]
+    folds = [(1 + fold) / (1 + num_folds) for fold in range(1, num_folds + 1)]
     assert parts == pytest.approx(fitting + folds)
     assert personal.adapt().losses.tobytes() == blocking.losses.tobytes()
 

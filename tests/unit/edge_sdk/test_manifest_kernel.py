@@ -61,7 +61,9 @@ def test_momentum_needs_velocities_in_the_state() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"kind": "ridge"}, r"kernel\.kind must be one of softmax_sgd"),
+        ({"kind": "lasso"}, r"kernel\.kind must be one of softmax_sgd, ridge"),
+        ({"kind": "ridge"}, r"kernel "),
+        ({"kind": ...}, r"kernel lacks the key 'kind'"),
         ({"rate": 0}, r"kernel\.rate must be > 0"),
         ({"rate": -1.0}, r"kernel\.rate must be > 0"),
         ({"rate": 1e9}, r"kernel\.rate must be > 0 and at most"),
@@ -72,8 +74,8 @@ def test_momentum_needs_velocities_in_the_state() -> None:
         ({"rate_per_slot": 1}, r"kernel\.rate_per_slot must be true or false"),
         ({"weight": "v"}, r"kernel needs a state of exactly v \[4, 8\]"),
         ({"weight": "b", "bias": "w"}, r"kernel needs a state of exactly b \[4, 8\]"),
-        ({"bias": "w"}, r"kernel must name two tensors"),
-        ({"bias": "counts"}, r"kernel must name two tensors, and not counts"),
+        ({"bias": "w"}, r"kernel must name different tensors"),
+        ({"bias": "counts"}, r"kernel must name different tensors, and not counts"),
         ({"weight": "no name"}, r"kernel\.weight must be a string that matches"),
         ({"rate": ...}, r"kernel lacks the key 'rate'"),
         ({"extra": 1}, r"kernel has the unknown key 'extra'"),
