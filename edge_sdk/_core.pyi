@@ -5,7 +5,7 @@ from typing import ClassVar, Final, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-KernelSpec: TypeAlias = (
+_KernelSpec: TypeAlias = (
     tuple[str, str, float, float, bool] | tuple[str, str, str, float, float, float, bool]
 )
 
@@ -61,7 +61,7 @@ class Engine:
         library: str,
         providers: list[str],
         threads: int,
-        kernel: KernelSpec | None = None,
+        kernel: _KernelSpec | None = None,
         accelerator: Accelerator | None = None,
         outputs: int = 0,
         variance: bool = False,
