@@ -11,6 +11,7 @@ from export.learners.anil import Anil
 from export.learners.full_finetune import FullFinetune
 from export.learners.linear_probe import LinearProbe
 from export.learners.maml import Maml
+from export.learners.meta_sgd import MetaSgd
 from export.learners.prototypical import Prototypical
 from export.learners.reptile import Reptile
 
@@ -23,6 +24,7 @@ LEARNERS: dict[str, type[Learner]] = {
         Prototypical,
         Anil,
         Maml,
+        MetaSgd,
         Reptile,
         LinearProbe,
         FullFinetune,
