@@ -9,6 +9,7 @@ import torch
 from edge_sdk.errors import InvalidOptionError
 from export.learners.anil import Anil
 from export.learners.full_finetune import FullFinetune
+from export.learners.learned_optimizer import LearnedOptimizer
 from export.learners.linear_probe import LinearProbe
 from export.learners.maml import Maml
 from export.learners.meta_sgd import MetaSgd
@@ -26,6 +27,7 @@ LEARNERS: dict[str, type[Learner]] = {
         Maml,
         MetaSgd,
         Reptile,
+        LearnedOptimizer,
         LinearProbe,
         FullFinetune,
     )
