@@ -8,13 +8,30 @@ import torch
 
 from edge_sdk.errors import InvalidOptionError
 from export.learners.anil import Anil
+from export.learners.full_finetune import FullFinetune
+from export.learners.learned_optimizer import LearnedOptimizer
+from export.learners.linear_probe import LinearProbe
 from export.learners.maml import Maml
+from export.learners.meta_sgd import MetaSgd
 from export.learners.prototypical import Prototypical
+from export.learners.reptile import Reptile
 
 if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
 
-LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (Prototypical, Anil, Maml)}
+LEARNERS: dict[str, type[Learner]] = {
+    cls.name: cls
+    for cls in (
+        Prototypical,
+        Anil,
+        Maml,
+        MetaSgd,
+        Reptile,
+        LearnedOptimizer,
+        LinearProbe,
+        FullFinetune,
+    )
+}
 
 
 def learner_class(name: str) -> type[Learner]:
