@@ -8,6 +8,8 @@ import torch
 
 from edge_sdk.errors import InvalidOptionError
 from export.learners.anil import Anil
+from export.learners.bayes_head import BayesHead
+from export.learners.cnp import Cnp
 from export.learners.hypernetwork import Hypernetwork
 from export.learners.maml import Maml
 from export.learners.matching import Matching
@@ -16,6 +18,7 @@ from export.learners.relation import Relation
 from export.learners.retrieval import Retrieval
 from export.learners.ridge import Ridge
 from export.learners.siamese import Siamese
+from export.learners.versa import Versa
 
 if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
@@ -32,6 +35,9 @@ LEARNERS: dict[str, type[Learner]] = {
         Retrieval,
         Ridge,
         Hypernetwork,
+        Cnp,
+        Versa,
+        BayesHead,
     )
 }
 
