@@ -115,7 +115,12 @@ def describe_learner(learner: Learner) -> dict[str, Any]:
     options = asdict(learner.options)
     return {
         "learner": learner.name,
-        "learner_options": {**options, "input_shape": [*options["input_shape"]]},
+        "learner_options": {
+            **options,
+            "input_shape": [*options["input_shape"]],
+            # all of them: a default may change in a later version
+            "settings": dict(learner.settings),
+        },
     }
 
 

@@ -59,7 +59,7 @@ class Encoding(StrEnum):
 @app.command()
 def train(
     *,
-    learner: Annotated[str, typer.Option(help="prototypical, anil or maml.")],
+    learner: Annotated[str, typer.Option(help="Name of a learner, such as prototypical.")],
     tasks: Annotated[str, typer.Option(help="glyphs, omniglot or omniglot-lake.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
     data: Data = None,
@@ -78,6 +78,10 @@ def train(
     ] = None,
     ways: Annotated[int, typer.Option(min=2, help="Label slots of the bundle.")] = 32,
     hidden: Annotated[int | None, typer.Option(min=8, help="Channels of the backbone.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=NUMBER, an option of the learner; may be repeated."),
+    ] = None,
     target: Annotated[TargetName, typer.Option(help="int8 kernels to suit.")] = TargetName.arm64,
     init_encoding: Annotated[
         Encoding | None,
@@ -113,6 +117,7 @@ def train(
         target=target.value,
         init_encoding=None if init_encoding is None else init_encoding.value,
     )
+    chosen = dict(_read_setting(text) for text in settings or ())
     torch.set_num_threads(threads)
     source = open_tasks(tasks, data=data, seed=seed)
     defaults = recipe(learner, tasks)
@@ -125,7 +130,12 @@ def train(
     )
     built = make_learner(
         learner,
-        LearnerOptions(hidden=hidden or defaults.hidden, ways=ways, steps=defaults.inner_steps),
+        LearnerOptions(
+            hidden=hidden or defaults.hidden,
+            ways=ways,
+            steps=defaults.inner_steps,
+            settings={**defaults.settings, **chosen},
+        ),
         seed=seed,
     )
     if checkpoint is not None:
@@ -202,6 +212,20 @@ def compile_for_npu(
         return
     sizes = [(name, f"{size / 1000:.0f} kB") for name, size in report.size_bytes.items()]
     _print_table(str(report.path), [*sizes, ("digest", report.digest[:16])])
+
+
+def _read_setting(text: str) -> tuple[str, int | float]:
+    """`rank=8` -> ("rank", 8)."""
+    from edge_sdk.errors import InvalidOptionError
+
+    name, _, value = text.partition("=")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    msg = f"--set takes NAME=NUMBER, got {text!r}"
+    raise InvalidOptionError(msg)
 
 
 def _show_training(trained: TrainReport, report: ExportReport, *, json_output: bool) -> None:

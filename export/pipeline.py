@@ -216,6 +216,7 @@ def _draft(
         provenance={
             "code_version": version("edge-sdk"),
             "tasks": {source.name: source.digest()},
+            "settings": dict(learner.settings),
             **provenance,
         },
         kernel=learner.kernel(),

@@ -1,111 +1,47 @@
-"""How each learner is trained on each source by default: sizes and rates in one place."""
+"""How a learner is trained on a source by default: its own recipe, or one that suits most."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from edge_sdk.errors import InvalidOptionError
-from export.augment import AugmentOptions
-from export.tasks.sampler import EpisodeOptions
+from export.learners.recipe import MIRROR, ONE_SHOT_20, VALIDATE_20, Recipe
+from export.learners.registry import learner_class
 from export.train_options import TrainOptions
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """What to train and how.
-
-    Attributes:
-        hidden: Channels of the backbone.
-        inner_steps: Inner steps of gradient learners.
-        train: The run.
-    """
-
-    hidden: int = 64
-    inner_steps: int = 5
-    train: TrainOptions
-
-
-_MIRROR = AugmentOptions(mirror=True)
-_TWENTY_WAYS = EpisodeOptions(ways=20, shots=1, queries=5, draws=4)
-_FIVE_WAYS = EpisodeOptions(ways=5, shots=1, queries=5, draws=8)
-_ONE_SHOT_128 = EpisodeOptions(ways=128, queries=1, symmetric=True)
-
-_RECIPES: dict[tuple[str, str], Recipe] = {
-    # 15 minutes on two cores
-    ("prototypical", "omniglot"): Recipe(
-        train=TrainOptions(
-            steps=20_000,
-            episodes=_ONE_SHOT_128,
-            augment=_MIRROR,
-            outer_lr=6e-3,
-            validation=_TWENTY_WAYS,
-            validate_every=1000,
-            checkpoint_every=500,
-        )
-    ),
-    # for the demo: under a minute on two cores
-    ("prototypical", "glyphs"): Recipe(
-        train=TrainOptions(
-            steps=600,
-            episodes=_ONE_SHOT_128,
-            outer_lr=3e-3,
-            validation=_TWENTY_WAYS,
-            validate_every=300,
-            checkpoint_every=100,
-        )
-    ),
-    ("anil", "omniglot"): Recipe(
+_GENERIC: dict[str, Recipe] = {
+    "omniglot": Recipe(
         train=TrainOptions(
             steps=5000,
-            episodes=EpisodeOptions(ways=20, queries=1, draws=8, symmetric=True),
-            augment=_MIRROR,
+            episodes=ONE_SHOT_20,
+            augment=MIRROR,
             outer_lr=3e-3,
-            validation=_TWENTY_WAYS,
+            validation=VALIDATE_20,
             validate_every=500,
-        )
-    ),
-    ("anil", "glyphs"): Recipe(
-        train=TrainOptions(
-            steps=600,
-            episodes=EpisodeOptions(ways=20, queries=1, draws=8, symmetric=True),
-            outer_lr=3e-3,
-            validation=_TWENTY_WAYS,
-            validate_every=300,
-        )
-    ),
-    ("maml", "omniglot"): Recipe(
-        train=TrainOptions(
-            steps=3000,
-            episodes=EpisodeOptions(ways=5, queries=1, draws=4, symmetric=True),
-            augment=_MIRROR,
-            outer_lr=5e-3,
-            validation=_FIVE_WAYS,
-            validation_batches=10,
-            validate_every=500,
-        )
-    ),
-    ("maml", "glyphs"): Recipe(
-        train=TrainOptions(
-            steps=400,
-            episodes=EpisodeOptions(ways=5, queries=1, draws=4, symmetric=True),
-            outer_lr=5e-3,
-            validation=_FIVE_WAYS,
-            validation_batches=10,
-            validate_every=200,
         )
     ),
 }
+_GENERIC_ELSEWHERE = Recipe(
+    train=TrainOptions(
+        steps=600,
+        episodes=ONE_SHOT_20,
+        outer_lr=3e-3,
+        validation=VALIDATE_20,
+        validate_every=300,
+    )
+)
 
 
 def recipe(learner: str, tasks: str) -> Recipe:
     """The default recipe for a learner on a source of tasks.
 
+    A source that is another cut of the same data, such as `omniglot-lake`, shares its recipe. A
+    learner without one of its own for a source is trained as most are.
+
     Raises:
-        InvalidOptionError: There is none, for example because the source is for testing only.
+        InvalidOptionError: There is no such learner.
     """
-    tasks = tasks.removesuffix("-lake")
-    if (learner, tasks) not in _RECIPES:
-        known = ", ".join(f"{a} on {b}" for a, b in sorted(_RECIPES))
-        msg = f"there is no recipe for {learner} on {tasks}; there are: {known}"
-        raise InvalidOptionError(msg)
-    return _RECIPES[learner, tasks]
+    own = learner_class(learner).recipes
+    family = tasks.partition("-")[0]
+    for known in (own, _GENERIC):
+        for name in (tasks, family):
+            if name in known:
+                return known[name]
+    return _GENERIC_ELSEWHERE

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edge_sdk.errors import InvalidOptionError
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_sdk.manifest import SoftmaxSgd
+    from export.learners.recipe import Recipe
 
 State = dict[str, Tensor]
 """Named float tensors; always holds `counts`, `[ways]` (see docs/ARCHITECTURE.md section 2)."""
@@ -31,12 +37,14 @@ class LearnerOptions:
         hidden: Channels of the backbone.
         ways: Label slots of the exported bundle; training may use any number.
         steps: Inner steps of gradient learners.
+        settings: Values of the learner's own options, in place of its `defaults`.
     """
 
     input_shape: tuple[int, ...] = (1, 28, 28)
     hidden: int = 64
     ways: int = 32
     steps: int = 5
+    settings: Mapping[str, int | float] = field(default_factory=dict)
 
 
 class Learner(nn.Module, ABC):
@@ -52,9 +60,29 @@ class Learner(nn.Module, ABC):
     roles: ClassVar[dict[str, Role]]
     """Role of each state tensor; a name that is not listed is `shared`."""
 
+    defaults: ClassVar[Mapping[str, int | float]] = {}
+    """The learner's own options and their values; `setting` reads them."""
+
+    recipes: ClassVar[Mapping[str, Recipe]] = {}
+    """How it is trained by default, by name of the task source; see `export.recipes`."""
+
     def __init__(self, options: LearnerOptions) -> None:
+        """Check and keep the options.
+
+        Raises:
+            InvalidOptionError: `options.settings` names no option of this learner, or gives one a
+                value that is not of its type.
+        """
         super().__init__()
         self.options = options
+        self.settings = resolve_settings(self.name, self.defaults, options.settings)
+
+    def setting(self, name: str) -> int | float:
+        """The value of one of `defaults`, or what `options.settings` has in its place.
+
+        Of the default's type: an int where the default is an int, else a float.
+        """
+        return self.settings[name]
 
     @property
     def steps(self) -> int:
@@ -95,6 +123,32 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def predict(self, state: State, features: Tensor) -> Tensor:
         """Logits, `[n, ways]`; `UNUSED_LOGIT` where a slot is not in use."""
+
+
+def resolve_settings(
+    learner: str, defaults: Mapping[str, int | float], given: Mapping[str, int | float]
+) -> dict[str, int | float]:
+    """`defaults` with the values of `given` in place of theirs, each of its default's type.
+
+    Raises:
+        InvalidOptionError: `given` holds a name or a value that does not fit.
+    """
+    settings = dict(defaults)
+    for name, value in given.items():
+        if name not in defaults:
+            known = ", ".join(sorted(defaults)) or "none"
+            msg = f"{learner} has no setting {name!r}; it has: {known}"
+            raise InvalidOptionError(msg)
+        kind = type(defaults[name])
+        fits = kind is float and isinstance(value, int) and not isinstance(value, bool)
+        if type(value) is not kind and not fits:
+            msg = f"{name} must be of type {kind.__name__}, got {type(value).__name__}"
+            raise InvalidOptionError(msg)
+        if not math.isfinite(value):
+            msg = f"{name} must be finite, got {value}"
+            raise InvalidOptionError(msg)
+        settings[name] = kind(value)
+    return settings
 
 
 def one_hot(labels: Tensor, ways: int, dtype: torch.dtype) -> Tensor:

@@ -15,6 +15,8 @@ from edge_sdk.errors import InvalidOptionError
 from export.backbones.conv4 import NORM_GROUPS, conv4, conv4_weights, feature_dim
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.gradient import gradient_step, slots_in_use
+from export.learners.recipe import MIRROR, ONE_SHOT_5, VALIDATE_5, Recipe
+from export.train_options import TrainOptions
 
 INITIAL_RATE = 0.3
 
@@ -35,6 +37,29 @@ class Maml(Learner):
         "head.weight": "slot",
         "head.bias": "slot",
         "counts": "personal",
+    }
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "omniglot": Recipe(
+            train=TrainOptions(
+                steps=3000,
+                episodes=ONE_SHOT_5,
+                augment=MIRROR,
+                outer_lr=5e-3,
+                validation=VALIDATE_5,
+                validation_batches=10,
+                validate_every=500,
+            )
+        ),
+        "glyphs": Recipe(
+            train=TrainOptions(
+                steps=400,
+                episodes=ONE_SHOT_5,
+                outer_lr=5e-3,
+                validation=VALIDATE_5,
+                validation_batches=10,
+                validate_every=200,
+            )
+        ),
     }
 
     def __init__(self, options: LearnerOptions) -> None:

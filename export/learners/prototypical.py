@@ -21,6 +21,8 @@ from export.learners.base import (
     one_hot,
     support_loss,
 )
+from export.learners.recipe import MIRROR, ONE_SHOT_128, VALIDATE_20, Recipe
+from export.train_options import TrainOptions
 
 
 class Prototypical(Learner):
@@ -29,6 +31,31 @@ class Prototypical(Learner):
     name = "prototypical"
     adaptation = "closed_form"
     roles: ClassVar[dict[str, Role]] = {"prototypes": "slot", "counts": "personal"}
+    recipes: ClassVar[dict[str, Recipe]] = {
+        # 15 minutes on two cores
+        "omniglot": Recipe(
+            train=TrainOptions(
+                steps=20_000,
+                episodes=ONE_SHOT_128,
+                augment=MIRROR,
+                outer_lr=6e-3,
+                validation=VALIDATE_20,
+                validate_every=1000,
+                checkpoint_every=500,
+            )
+        ),
+        # for the demo: under a minute on two cores
+        "glyphs": Recipe(
+            train=TrainOptions(
+                steps=600,
+                episodes=ONE_SHOT_128,
+                outer_lr=3e-3,
+                validation=VALIDATE_20,
+                validate_every=300,
+                checkpoint_every=100,
+            )
+        ),
+    }
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

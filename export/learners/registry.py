@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (Prototypical, Anil, Maml)}
 
 
-def make_learner(name: str, options: LearnerOptions, *, seed: int) -> Learner:
-    """Build a learner with fresh weights that depend on `seed` alone.
+def learner_class(name: str) -> type[Learner]:
+    """The learner of this name.
 
     Raises:
         InvalidOptionError: No learner has this name.
@@ -26,6 +26,16 @@ def make_learner(name: str, options: LearnerOptions, *, seed: int) -> Learner:
     if name not in LEARNERS:
         msg = f"no learner is called {name!r}; there are {', '.join(sorted(LEARNERS))}"
         raise InvalidOptionError(msg)
+    return LEARNERS[name]
+
+
+def make_learner(name: str, options: LearnerOptions, *, seed: int) -> Learner:
+    """Build a learner with fresh weights that depend on `seed` alone.
+
+    Raises:
+        InvalidOptionError: No learner has this name, or it has no such setting.
+    """
+    cls = learner_class(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LEARNERS[name](options)
+        return cls(options)

@@ -20,7 +20,7 @@ from federated.population import Population, PopulationOptions, open_population
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from export.recipes import Recipe
+    from export.learners.recipe import Recipe
     from export.tasks.base import ImagePool, TaskSource
 
 LEARNER = "prototypical"

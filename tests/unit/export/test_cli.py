@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from edge_sdk import open_bundle
 from edge_sdk.cli.app import app
+from export.learners.prototypical import Prototypical
 from tests.support.tasks import BlockTasks
 
 if TYPE_CHECKING:
@@ -61,6 +62,17 @@ def test_train_then_evaluate(tmp_path: Path) -> None:
     assert open_bundle(out).digest == opened.digest
 
 
+def test_set_reaches_the_learner_and_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Prototypical, "defaults", {"rank": 4, "decay": 0.5})
+    out = tmp_path / "bundle"
+    chosen = ["--set", "rank=8", "--set", "decay=2", "--out", str(out)]
+    result = CliRunner().invoke(app, [*TRAIN, *SMALL, *chosen], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert open_bundle(out).manifest.provenance["settings"] == {"rank": 8, "decay": 2.0}
+
+
 def test_an_unknown_learner_is_one_clean_line(tmp_path: Path) -> None:
     args = ["export", "train", "--learner", "magic", "--tasks", "glyphs", "--out"]
     result = CliRunner().invoke(app, [*args, str(tmp_path / "b")])
@@ -75,6 +87,8 @@ def test_an_unknown_learner_is_one_clean_line(tmp_path: Path) -> None:
         (["--name", "my bundle"], "name must be"),
         (["--overwrite"], "not a bundle folder"),
         (["--learner", "maml", "--hidden", "12"], "multiple of 8"),
+        (["--set", "rank=8"], "prototypical has no setting 'rank'"),
+        (["--set", "rank=many"], "--set takes NAME=NUMBER, got 'rank=many'"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_training(

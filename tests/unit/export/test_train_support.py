@@ -10,11 +10,13 @@ import torch
 
 from edge_sdk.errors import InvalidOptionError
 from export.augment import AugmentOptions, augment
+from export.learners.prototypical import Prototypical
+from export.learners.recipe import Recipe
 from export.learners.registry import LEARNERS
 from export.progress import LineProgress, TrainEvent, show_progress
 from export.recipes import recipe
-from export.tasks.omniglot import OmniglotTasks
 from export.tasks.registry import SOURCES
+from export.train_options import TrainOptions
 
 
 def blobs(n: int = 8) -> torch.Tensor:
@@ -129,7 +131,15 @@ def test_every_learner_has_a_recipe_on_every_source_with_training_tasks(
     assert recipe(learner, tasks).train.validation is not None
 
 
-def test_there_is_no_recipe_for_digits() -> None:
-    assert OmniglotTasks.name == "omniglot"
-    with pytest.raises(InvalidOptionError, match="no recipe for anil on digits"):
-        recipe("anil", "digits")
+def test_a_learner_brings_its_own_recipes_and_falls_back_to_a_generic_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = Recipe(hidden=24, train=TrainOptions(steps=7))
+    monkeypatch.setattr(Prototypical, "recipes", {"omniglot": own})
+    assert recipe("prototypical", "omniglot") is own
+    assert recipe("prototypical", "omniglot-lake") is own  # the same data in another cut
+    generic = recipe("prototypical", "glyphs")
+    assert generic is recipe("prototypical", "a source of next year")
+    assert generic.train.augment != recipe("anil", "omniglot").train.augment
+    with pytest.raises(InvalidOptionError, match="no learner is called 'magic'"):
+        recipe("magic", "omniglot")
