@@ -4,7 +4,7 @@ from edge_sdk._core import State
 from edge_sdk.adapt_job import AdaptJob, AdaptReport
 from edge_sdk.bundle import Bundle, open_bundle
 from edge_sdk.capacity import Capacity
-from edge_sdk.engine import Adaptation, Engine, Prediction
+from edge_sdk.engine import Adaptation, Engine, Prediction, ValuePrediction
 from edge_sdk.errors import (
     AdaptCancelledError,
     AuditError,
@@ -101,6 +101,7 @@ __all__ = [
     "TrustedKey",
     "UnknownExampleError",
     "UnknownLabelError",
+    "ValuePrediction",
     "WrongKeyError",
     "open_bundle",
 ]

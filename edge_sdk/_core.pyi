@@ -53,12 +53,14 @@ class Engine:
         input_shape: tuple[int, ...],
         feature_shape: tuple[int, ...],
         steps: int,
-        closed_form: bool,
+        adaptation: str,
         library: str,
         providers: list[str],
         threads: int,
         kernel: tuple[str, str, float, float, bool] | None = None,
         accelerator: Accelerator | None = None,
+        outputs: int = 0,
+        variance: bool = False,
     ) -> None: ...
     def initial_state(self) -> State: ...
     def embed(self, x: object) -> npt.NDArray[np.float32]: ...
@@ -71,6 +73,9 @@ class Engine:
         start: State | None = None,
     ) -> tuple[State, npt.NDArray[np.float32]]: ...
     def predict(self, features: object, state: State) -> npt.NDArray[np.float32]: ...
+    def predict_variance(
+        self, features: object, state: State
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
     @property
     def embed_nodes(self) -> list[tuple[str, str, int]]: ...
     @property

@@ -24,7 +24,7 @@ from edge_sdk.runtime import find_runtime_library
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_sdk.manifest import SoftmaxSgd
+    from edge_sdk.manifest import SoftmaxSgd, Task
     from edge_sdk.provider_options import Provider
 
 
@@ -35,7 +35,7 @@ class Adaptation:
     Attributes:
         state: The new state.
         losses: float32 `[steps]`, in nats: before each step (gradient), or of the new state
-            (closed form).
+            (closed form). Of a sequential bundle one for each example whose weight is not 0.
     """
 
     state: State
@@ -48,9 +48,25 @@ class Prediction:
 
     Attributes:
         logits: float32 `[n, ways]`; -1e9 where a slot is not in use.
+        variance: Of the probability of each slot, float32 `[n, ways]`; None where the bundle does
+            not tell (`manifest.variance`).
     """
 
     logits: Float32Array
+    variance: Float32Array | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValuePrediction:
+    """What predicting values gave.
+
+    Attributes:
+        mean: float32 `[n, outputs]`.
+        variance: float32 `[n, outputs]`; None where the bundle does not tell.
+    """
+
+    mean: Float32Array
+    variance: Float32Array | None
 
 
 class Engine:
@@ -80,7 +96,7 @@ class Engine:
     ) -> None:
         options = EngineOptions(providers=providers, threads=threads)
         self._bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        self._closed_form = self._bundle.manifest.adaptation == "closed_form"
+        self._adaptation = self._bundle.manifest.adaptation
         chosen = check_providers(options.providers)
         self._core, self._placement = place(chosen, self._bundle, partial(self._load, options))
 
@@ -98,7 +114,9 @@ class Engine:
             input_shape=manifest.input.shape,
             feature_shape=manifest.features.shape,
             steps=manifest.steps,
-            closed_form=manifest.adaptation == "closed_form",
+            adaptation=manifest.adaptation,
+            outputs=manifest.outputs or 0,
+            variance=manifest.variance,
             library=os.fspath(find_runtime_library()),
             providers=[CPU],
             threads=options.threads,
@@ -148,9 +166,10 @@ class Engine:
 
         Args:
             features: float32 `[n, *features.shape]`, n >= 1.
-            labels: Slot of each row, int64 `[n]`, in `0..ways-1`.
+            labels: Slot of each row, int64 `[n]`, in `0..ways-1`; of a regression the value of
+                each, finite float32 `[n, outputs]`.
             weights: float32 `[n]`, finite and >= 0; 0 leaves an example out. All 1 by default.
-            steps: Inner steps, the manifest's by default; only 1 for a closed form.
+            steps: Inner steps, the manifest's by default; only 1 unless it takes gradient steps.
             start: The state to start from, the bundle's by default.
 
         Raises:
@@ -175,15 +194,39 @@ class Engine:
         Raises:
             DtypeMismatchError, ShapeMismatchError, NonFiniteError: `features` is not such an array.
             BadStateError: `state` does not belong to this bundle.
+            InvalidOptionError: This bundle learns values; use `predict_values`.
         """
+        self._check_task("classification", "predict_values")
+        return Prediction(*self._predict(features, state))
+
+    def predict_values(self, features: object, state: State) -> ValuePrediction:
+        """What a regression predicts for features float32 `[n, *features.shape]`, n >= 1.
+
+        Raises:
+            DtypeMismatchError, ShapeMismatchError, NonFiniteError: `features` is not such an array.
+            BadStateError: `state` does not belong to this bundle.
+            InvalidOptionError: This bundle learns labels; use `predict`.
+        """
+        self._check_task("regression", "predict")
+        return ValuePrediction(*self._predict(features, state))
+
+    def _predict(self, features: object, state: State) -> tuple[Float32Array, Float32Array | None]:
         rows = as_batch(features, shape=self._bundle.manifest.features.shape)
         _check_state(state)
-        return Prediction(self._core.predict(rows, state))
+        if self._bundle.manifest.variance:
+            return self._core.predict_variance(rows, state)
+        return self._core.predict(rows, state), None
+
+    def _check_task(self, task: Task, instead: str) -> None:
+        if self._bundle.manifest.task != task:
+            msg = f"this bundle does {self._bundle.manifest.task}; use {instead}()"
+            raise InvalidOptionError(msg)
 
     def _check_steps(self, steps: int) -> None:
         check_count(steps, name="steps", largest=MAX_STEPS)
-        if self._closed_form and steps != 1:
-            msg = f"steps must be 1 for a closed form, got {steps}"
+        if self._adaptation != "gradient" and steps != 1:
+            kind = self._adaptation.replace("_", "-")
+            msg = f"steps must be 1 for a {kind} bundle, got {steps}"
             raise InvalidOptionError(msg)
 
 

@@ -42,7 +42,8 @@ def is_compiled_embed(name: str) -> bool:
 
 
 Role: TypeAlias = Literal["shared", "slot", "personal"]
-Adaptation: TypeAlias = Literal["gradient", "closed_form"]
+Adaptation: TypeAlias = Literal["gradient", "closed_form", "sequential"]
+Task: TypeAlias = Literal["classification", "regression"]
 VELOCITY_SUFFIX = ".velocity"
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -118,8 +119,9 @@ class BundleDraft:
         version: At least 1; a federated round adds 1.
         parent: SHA-256 (hex) of the manifest this was made from, or None.
         learner: Name of the learner.
-        adaptation: Whether adapting takes steps or one closed form.
-        steps: Calls of `adapt.onnx` in one adaptation; 1 for a closed form.
+        adaptation: Whether adapting takes gradient steps, one closed form, or reads the examples
+            one by one in the order they were taught.
+        steps: Calls of `adapt.onnx` in one gradient adaptation; 1 for the others.
         ways: Label slots.
         labels: What the first slots mean, at most `ways` distinct strings; often none.
         input: One model input.
@@ -130,6 +132,9 @@ class BundleDraft:
         provenance: Names to JSON values: code version, seed, digests of data.
         expires: The last day (UTC) on which a device that checks signatures opens it; None: always.
         kernel: What an engine may run in place of `adapt.onnx`; often nothing.
+        task: Whether it learns labels or values. A regression has one slot.
+        outputs: How many numbers a value has; None for labels.
+        variance: Whether `predict.onnx` also gives a variance.
     """
 
     name: str
@@ -148,6 +153,9 @@ class BundleDraft:
     provenance: Mapping[str, Json] = field(default_factory=dict)
     expires: dt.date | None = None
     kernel: SoftmaxSgd | None = None
+    task: Task = "classification"
+    outputs: int | None = None
+    variance: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from edge_sdk.manifest import (
     Manifest,
     Role,
     SoftmaxSgd,
+    Task,
     TensorSpec,
     is_compiled_embed,
 )
@@ -47,8 +48,13 @@ def encode_manifest(manifest: Manifest) -> bytes:
         del values["expires"]
     else:
         values["expires"] = manifest.expires.isoformat()
-    if manifest.kernel is None:
-        del values["kernel"]
+    for name in ("kernel", "outputs"):
+        if values[name] is None:
+            del values[name]
+    if manifest.task == "classification":
+        del values["task"]
+    if not manifest.variance:
+        del values["variance"]
     text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return (text + "\n").encode("ascii")
 
@@ -83,7 +89,13 @@ def parse_manifest(data: bytes) -> Manifest:
             "provenance": lambda p: p.mapping(lambda q: q.value),
             "files": lambda p: p.mapping(_file),
         },
-        optional={"expires": Place.date, "kernel": _kernel},
+        optional={
+            "expires": Place.date,
+            "kernel": _kernel,
+            "task": lambda p: p.choice(get_args(Task)),
+            "outputs": lambda p: p.integer(1, MAX_WAYS),
+            "variance": Place.boolean,
+        },
     )
     manifest = Manifest(**values)
     _check_relations(manifest, top)
@@ -92,8 +104,9 @@ def parse_manifest(data: bytes) -> Manifest:
 
 def _check_relations(manifest: Manifest, top: Place) -> None:
     """Check what one field says against another."""
-    if manifest.adaptation == "closed_form" and manifest.steps != 1:
-        top.look("steps").refuse("must be 1 for a closed form")
+    if manifest.adaptation != "gradient" and manifest.steps != 1:
+        top.look("steps").refuse("must be 1 unless adaptation is gradient")
+    _check_task(manifest, top)
     if len(set(manifest.labels)) != len(manifest.labels):
         top.look("labels").refuse("must be distinct")
     if len(manifest.labels) > manifest.ways:
@@ -104,6 +117,16 @@ def _check_relations(manifest: Manifest, top: Place) -> None:
         _check_kernel(manifest, manifest.kernel, top.look("kernel"))
     if EMBED_NAME not in manifest.files and manifest.features.shape != manifest.input.shape:
         top.look("features").refuse(f"must have the input's shape where there is no {EMBED_NAME}")
+
+
+def _check_task(manifest: Manifest, top: Place) -> None:
+    regression = manifest.task == "regression"
+    if regression != (manifest.outputs is not None):
+        top.refuse("outputs must be there for a regression, and only then")
+    if regression and manifest.ways != 1:
+        top.look("ways").refuse("must be 1 for a regression")
+    if regression and manifest.labels:
+        top.look("labels").refuse("must be empty for a regression")
 
 
 def _check_state(manifest: Manifest, place: Place) -> None:
@@ -124,6 +147,10 @@ def _check_kernel(manifest: Manifest, kernel: SoftmaxSgd, place: Place) -> None:
     """Check that the kernel covers the whole state, so that nothing is left for a graph to do."""
     if manifest.adaptation != "gradient":
         place.refuse("needs a gradient bundle")
+    if manifest.task != "classification":
+        place.refuse("needs a bundle that learns labels")
+    if manifest.variance:
+        place.refuse("must not be where there is a variance")
     if len(manifest.features.shape) != 1:
         place.refuse("needs features of one axis")
     wanted = kernel.tensor_shapes(manifest.ways, manifest.features.shape[0])

@@ -132,10 +132,13 @@ def fit(
     if after_step is None:
         result = engine.adapt(features, slots)
         return Fit(result.state, names, result.losses)
+    one_by_one = manifest.adaptation == "sequential"
+    num_steps = len(slots) if one_by_one else manifest.steps
     state, losses = engine.initial_state(), []
-    for step in range(1, manifest.steps + 1):
+    for step in range(1, num_steps + 1):
+        seen = slice(step - 1, step) if one_by_one else slice(None)
         try:
-            result = engine.adapt(features, slots, steps=1, start=state)
+            result = engine.adapt(features[seen], slots[seen], steps=1, start=state)
         except DivergedError:
             msg = (
                 f"the loss or the state is not finite at step {step}; take fewer steps or check "
@@ -144,7 +147,7 @@ def fit(
             raise DivergedError(msg) from None
         state = result.state
         losses.append(result.losses)
-        after_step(step / manifest.steps)
+        after_step(step / num_steps)
     return Fit(state, names, np.concatenate(losses))
 
 

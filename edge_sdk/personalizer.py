@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 from edge_sdk.adapt_job import Adapter
 from edge_sdk.arrays import Float32Array, Int64Array, as_rows
 from edge_sdk.engine import Engine
-from edge_sdk.errors import NothingTaughtError
+from edge_sdk.errors import InvalidOptionError, NothingTaughtError
 from edge_sdk.events import Status
 from edge_sdk.keys import as_key_store
 from edge_sdk.live_state import LiveState
@@ -74,7 +74,8 @@ class Personalizer:
         WrongKeyError: `home` is encrypted with another key, or no key was given; nothing is lost.
         KeyStoreError, MissingExtraError: The key, or what encrypts, cannot be used.
         StoreError: `home` cannot be used.
-        BadBundleError, InvalidOptionError, ProviderError, RuntimeLibraryError: As for `Engine`.
+        InvalidOptionError: The bundle learns values, not labels; or as for `Engine`.
+        BadBundleError, ProviderError, RuntimeLibraryError: As for `Engine`.
     """
 
     def __init__(
@@ -92,6 +93,9 @@ class Personalizer:
         keys = as_key_store(key)
         self._engine = Engine(bundle, providers=providers, threads=threads)
         self._bundle = self._engine.bundle
+        if self._bundle.manifest.task != "classification":
+            msg = "this bundle learns values, which have no labels to teach; use Engine"
+            raise InvalidOptionError(msg)
         self._capacity = capacity
         self._live = LiveState(
             self._engine, home, keys=keys, drop_damaged=drop_damaged, listener=on_event

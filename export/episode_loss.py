@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from export.learners.adaptation import adapt_all, predict_mean
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -47,9 +49,8 @@ def episode_logits(learner: Learner, batch: EpisodeBatch, images: Tensor | None 
 
     def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         state = learner.init(batch.ways)
-        for _ in range(learner.steps):
-            state, _ = learner.adapt(state, support, labels, weights)
-        return learner.predict(state, query)
+        state, _ = adapt_all(learner, state, support, labels, weights)
+        return predict_mean(learner, state, query)
 
     logits: Tensor = torch.func.vmap(one_episode)(
         features[torch.from_numpy(batch.support)],

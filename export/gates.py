@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from export.errors import GateError
+from export.learners.adaptation import adapt_all, predict_both
 from export.learners.base import UNUSED_LOGIT
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_sdk import Engine
+    from edge_sdk import State as DeviceState
     from export.learners.base import Learner, State
 
 CHANGE_FLOOR = 1e-3
@@ -90,29 +91,27 @@ def check_parity(
     o = GateOptions() if options is None else options
     reference = copy.deepcopy(learner).to("cpu", torch.float64).eval().requires_grad_(False)
     worst = {"update": 0.0, "several": 0.0, "logits": 0.0}
+    start = {k: np.asarray(engine.initial_state()[k]) for k in engine.initial_state().names}
     for seed in o.seeds:
-        for name, x in gate_inputs(learner.options.input_shape, o, np.random.default_rng(seed)):
+        rng = np.random.default_rng(seed)
+        for name, x in gate_inputs(learner.options.input_shape, o, rng):
             features = engine.embed(x)
-            ways = min(o.ways, learner.options.ways)
-            labels = np.arange(len(x), dtype=np.int64) % ways
+            answers = _answers(learner, len(x), o, rng)
             weights = np.ones(len(x), np.float32)
             weights[-1] = 0.0  # a padded example must change nothing
-            for steps in sorted({1, learner.steps}):
-                kind = "update" if steps == 1 else "several"
-                limit = o.update_limit if steps == 1 else o.several_limit
-                where = f"{name} input, seed {seed}, {steps} step(s)"
-                after = engine.adapt(features, labels, weights, steps=steps).state
-                start = {k: np.asarray(engine.initial_state()[k]) for k in after.names}
-                want = _adapt64(reference, start, features, labels, weights, steps)
+            for kind, steps, rows in _cases(learner, len(x)):
+                limit = o.update_limit if kind == "update" else o.several_limit
+                where = f"{name} input, seed {seed}, {steps} step(s), {rows} example(s)"
+                seen = (features[:rows], answers[:rows], weights[:rows])
+                after = engine.adapt(*seen, steps=steps).state
+                want = _adapt64(reference, start, *seen, steps)
                 for tensor in after.names:
                     error = relative_error(start[tensor], want[tensor].numpy(), after[tensor])
                     _require(error, limit, f"adapt.onnx: {tensor} on {where}")
                     worst[kind] = max(worst[kind], error)
-                logits = engine.predict(features, after).logits
-                want_logits = reference.predict(want, torch.from_numpy(features).double()).numpy()
-                error = _logit_error(want_logits, logits)
-                _require(error, o.logit_limit, f"predict.onnx: logits on {where}")
-                worst["logits"] = max(worst["logits"], error)
+                for output, error in _prediction_errors(reference, engine, want, after, features):
+                    _require(error, o.logit_limit, f"predict.onnx: {output} on {where}")
+                    worst["logits"] = max(worst["logits"], error)
     return ParityReport(
         update_error=worst["update"],
         several_error=max(worst["several"], worst["update"]),
@@ -221,6 +220,49 @@ def relative_error(
     return float(error / change) if change > 0 else float("inf")
 
 
+def _answers(
+    learner: Learner, n: int, options: GateOptions, rng: np.random.Generator
+) -> NDArray[np.int64] | NDArray[np.float32]:
+    if learner.options.task == "regression":
+        return rng.normal(size=(n, learner.options.outputs)).astype(np.float32)
+    return np.arange(n, dtype=np.int64) % min(options.ways, learner.options.ways)
+
+
+def _cases(learner: Learner, n: int) -> list[tuple[str, int, int]]:
+    """What is tried: (kind of error, steps, number of examples)."""
+    if learner.adaptation == "sequential":
+        return [("update", 1, 1), ("several", 1, n)]
+    return [
+        ("update" if steps == 1 else "several", steps, n) for steps in sorted({1, learner.steps})
+    ]
+
+
+def _prediction_errors(
+    reference: Learner,
+    engine: Engine,
+    want: State,
+    after: DeviceState,
+    features: NDArray[np.float32],
+) -> list[tuple[str, float]]:
+    rows = torch.from_numpy(features).double()
+    prediction, variance = predict_both(reference, want, rows)
+    if reference.options.task == "regression":
+        values = engine.predict_values(features, after)
+        errors = [("mean", _scaled_error(prediction.numpy(), values.mean))]
+        found = values.variance
+    else:
+        classes = engine.predict(features, after)
+        errors = [("logits", _logit_error(prediction.numpy(), classes.logits))]
+        found = classes.variance
+    if variance is not None and found is not None:
+        errors.append(("variance", _scaled_error(variance.numpy(), found)))
+    return errors
+
+
+def _scaled_error(want: NDArray[np.float64], got: NDArray[np.float32]) -> float:
+    return float(np.abs(got.astype(np.float64) - want).max() / max(1.0, float(np.abs(want).max())))
+
+
 def _logit_error(want: NDArray[np.float64], got: NDArray[np.float32]) -> float:
     used = want > UNUSED_LOGIT / 2
     if (got[~used] != UNUSED_LOGIT).any():  # slots that are not in use must stay masked
@@ -234,18 +276,20 @@ def _adapt64(
     reference: Learner,
     start: Mapping[str, NDArray[np.float32]],
     features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    answers: NDArray[np.int64] | NDArray[np.float32],
     weights: NDArray[np.float32],
     steps: int,
 ) -> State:
     state = {k: torch.from_numpy(np.array(v)).double() for k, v in start.items()}
-    inputs = (
+    taught = torch.from_numpy(answers)
+    state, _losses = adapt_all(
+        reference,
+        state,
         torch.from_numpy(features).double(),
-        torch.from_numpy(labels),
+        taught.double() if taught.is_floating_point() else taught,
         torch.from_numpy(weights).double(),
+        steps=steps,
     )
-    for _ in itertools.repeat(None, steps):
-        state, _loss = reference.adapt(state, *inputs)
     return state
 
 

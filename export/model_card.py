@@ -16,6 +16,7 @@ def model_card(draft: BundleDraft) -> str:
     what = {
         "closed_form": "in one closed-form step",
         "gradient": f"in {draft.steps} gradient steps",
+        "sequential": "reading one example after the other",
     }[draft.adaptation]
     figures = sorted(draft.quality.items())
     quality = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures)

@@ -220,6 +220,9 @@ def _draft(
             **provenance,
         },
         kernel=learner.kernel(),
+        task=learner.options.task,
+        outputs=learner.options.outputs if learner.options.task == "regression" else None,
+        variance=learner.has_variance,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from export.decompositions import decomposition_table
+from export.learners.adaptation import predict_both
 from export.onnx_bytes import OPSET, serialize
 from export.tracing import trace
 
@@ -42,16 +43,25 @@ def export_graphs(
     names = list(state)
     x = torch.rand(EXAMPLE_BATCH, *frozen.options.input_shape)
     features = frozen.embed(x)
-    labels = torch.arange(EXAMPLE_BATCH) % frozen.options.ways
-    weights = torch.ones(EXAMPLE_BATCH)
+    regression = frozen.options.task == "regression"
+    answers = (
+        torch.rand(EXAMPLE_BATCH, frozen.options.outputs)
+        if regression
+        else torch.arange(EXAMPLE_BATCH) % frozen.options.ways
+    )
+    examples = [features, answers, torch.ones(EXAMPLE_BATCH)]
+    if frozen.adaptation == "sequential":
+        examples = [tensor[:1] for tensor in examples]  # n is 1 in each call
 
     def adapt(*args: Tensor) -> tuple[Tensor, ...]:
         tensors = dict(zip(names, args[: len(names)], strict=True))
         after, loss = frozen.adapt(tensors, *args[len(names) :])
         return (*(after[name] for name in names), loss)
 
-    def predict(*args: Tensor) -> Tensor:
-        return frozen.predict(dict(zip(names, args[:-1], strict=True)), args[-1])
+    def predict(*args: Tensor) -> tuple[Tensor, ...]:
+        state = dict(zip(names, args[:-1], strict=True))
+        prediction, variance = predict_both(frozen, state, args[-1])
+        return (prediction,) if variance is None else (prediction, variance)
 
     state_in = [f"state.{name}" for name in names]
     state_out = [f"next.{name}" for name in names]
@@ -61,21 +71,26 @@ def export_graphs(
     if frozen.has_embed:
         # not decomposed: the exporter folds whole batch norms into the convolutions
         graphs["embed.onnx"] = _convert(_Embed(frozen), [x], [True], ["x"], ["features"])
-    support, support_batched = [*current, features, labels, weights], [*unbatched, *[True] * 3]
+    support = [*current, *examples]
+    support_batched = [*unbatched, *[frozen.adaptation != "sequential"] * 3]
     with _quiet():
         traced = trace(adapt, support, support_batched, table)
     graphs["adapt.onnx"] = _convert(
         traced,
         support,
         support_batched,
-        [*state_in, "features", "labels", "weights"],
+        [*state_in, "features", "targets" if regression else "labels", "weights"],
         [*state_out, "loss"],
     )
     query, query_batched = [*current, features], [*unbatched, True]
     with _quiet():
         traced = trace(predict, query, query_batched, table)
     graphs["predict.onnx"] = _convert(
-        traced, query, query_batched, [*state_in, "features"], ["logits"]
+        traced,
+        query,
+        query_batched,
+        [*state_in, "features"],
+        ["mean" if regression else "logits", *["variance"] * frozen.has_variance],
     )
     return graphs
 

@@ -47,6 +47,18 @@ def tiny_gradient_bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def tiny_sequential_bundle(tmp_path: Path) -> Path:
+    """A learner that reads one example after the other; sizes as above."""
+    return _copy("tiny_sequential", tmp_path)
+
+
+@pytest.fixture
+def tiny_regression_bundle(tmp_path: Path) -> Path:
+    """A regression of 2 numbers with a variance; input and features as above."""
+    return _copy("tiny_regression", tmp_path)
+
+
+@pytest.fixture
 def tiny_labelled_bundle(tmp_path: Path) -> Path:
     """The closed form with labels ("circle", "square") and a prior for them, 4 ways."""
     return _copy("tiny_labelled", tmp_path)

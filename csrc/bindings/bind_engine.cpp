@@ -19,13 +19,12 @@ using StateSpecs = std::vector<std::pair<std::string, Shape>>;
 // weight, bias, rate, momentum, rate_per_slot
 using KernelSpec = std::tuple<std::string, std::string, double, double, bool>;
 
-std::unique_ptr<Engine> make_engine(const py::bytes& init, const std::optional<py::bytes>& embed,
-                                    const py::bytes& adapt, const py::bytes& predict,
-                                    const StateSpecs& state, std::int64_t ways, Shape input_shape,
-                                    Shape feature_shape, std::int64_t steps, bool closed_form,
-                                    std::string library, std::vector<std::string> providers,
-                                    int threads, const std::optional<KernelSpec>& kernel,
-                                    std::optional<Accelerator> accelerator) {
+std::unique_ptr<Engine> make_engine(
+    const py::bytes& init, const std::optional<py::bytes>& embed, const py::bytes& adapt,
+    const py::bytes& predict, const StateSpecs& state, std::int64_t ways, Shape input_shape,
+    Shape feature_shape, std::int64_t steps, const std::string& adaptation, std::string library,
+    std::vector<std::string> providers, int threads, const std::optional<KernelSpec>& kernel,
+    std::optional<Accelerator> accelerator, std::int64_t outputs, bool variance) {
   Graphs graphs;
   graphs.init = static_cast<std::string_view>(init);
   if (embed) graphs.embed = static_cast<std::string_view>(*embed);
@@ -37,7 +36,9 @@ std::unique_ptr<Engine> make_engine(const py::bytes& init, const std::optional<p
   spec.input_shape = std::move(input_shape);
   spec.feature_shape = std::move(feature_shape);
   spec.steps = steps;
-  spec.closed_form = closed_form;
+  spec.loop = inner_loop_of(adaptation);
+  spec.outputs = outputs;
+  spec.variance = variance;
   if (kernel) {
     const auto& [weight, bias, rate, momentum, rate_per_slot] = *kernel;
     spec.kernel = SoftmaxSgd{weight, bias, rate, momentum, rate_per_slot};
@@ -89,10 +90,31 @@ py::array_t<float> predict(const Engine& engine, const py::object& features,
   return to_array(std::move(logits));
 }
 
+py::tuple predict_variance(const Engine& engine, const py::object& features,
+                           const py::object& state) {
+  const HeldArray<float> held = hold_array<float>(features, "features");
+  const State& current = as_state(state, "state");
+  Tensor predictions;
+  Tensor variance;
+  {
+    const py::gil_scoped_release nogil;
+    predictions = engine.predict(held.view, current, &variance);
+  }
+  return py::make_tuple(to_array(std::move(predictions)), to_array(std::move(variance)));
+}
+
+// `labels` are targets where the engine learns values.
 py::tuple adapt(const Engine& engine, const py::object& features, const py::object& labels,
                 const py::object& weights, const py::object& steps, const py::object& start) {
   const HeldArray<float> held_features = hold_array<float>(features, "features");
-  const HeldArray<std::int64_t> held_labels = hold_array<std::int64_t>(labels, "labels");
+  const bool regression = engine.spec().outputs > 0;
+  HeldArray<std::int64_t> held_labels;
+  HeldArray<float> held_targets;
+  if (regression) {
+    held_targets = hold_array<float>(labels, "targets");
+  } else {
+    held_labels = hold_array<std::int64_t>(labels, "labels");
+  }
   std::optional<HeldArray<float>> held_weights;
   std::optional<FloatView> weights_view;
   if (!weights.is_none()) {
@@ -104,7 +126,10 @@ py::tuple adapt(const Engine& engine, const py::object& features, const py::obje
   Adaptation result;
   {
     const py::gil_scoped_release nogil;
-    result = engine.adapt(held_features.view, held_labels.view, weights_view, num_steps, from);
+    result =
+        regression
+            ? engine.adapt(held_features.view, held_targets.view, weights_view, num_steps, from)
+            : engine.adapt(held_features.view, held_labels.view, weights_view, num_steps, from);
   }
   const py::array_t<float> losses(static_cast<py::ssize_t>(result.losses.size()),
                                   result.losses.data());
@@ -143,8 +168,9 @@ void bind_engine(py::module_& module) {
       .def(py::init(&make_engine), py::kw_only(), py::arg("init"), py::arg("embed").none(true),
            py::arg("adapt"), py::arg("predict"), py::arg("state"), py::arg("ways"),
            py::arg("input_shape"), py::arg("feature_shape"), py::arg("steps"),
-           py::arg("closed_form"), py::arg("library"), py::arg("providers"), py::arg("threads"),
-           py::arg("kernel") = py::none(), py::arg("accelerator") = py::none())
+           py::arg("adaptation"), py::arg("library"), py::arg("providers"), py::arg("threads"),
+           py::arg("kernel") = py::none(), py::arg("accelerator") = py::none(),
+           py::arg("outputs") = 0, py::arg("variance") = false)
       .def(
           "initial_state", [](const Engine& engine) { return to_python(engine.initial_state()); },
           "The meta-learned starting point.")
@@ -152,7 +178,10 @@ void bind_engine(py::module_& module) {
       .def("adapt", &adapt, py::arg("features"), py::arg("labels"), py::arg("weights") = py::none(),
            py::arg("steps") = py::none(), py::arg("start") = py::none(),
            "Run the inner loop on one support set; gives the new state and the losses.")
-      .def("predict", &predict, py::arg("features"), py::arg("state"), "Logits, `[n, ways]`.")
+      .def("predict", &predict, py::arg("features"), py::arg("state"),
+           "Logits, `[n, ways]`; of a regression the mean, `[n, outputs]`.")
+      .def("predict_variance", &predict_variance, py::arg("features"), py::arg("state"),
+           "What `predict` gives, and its variance, of the same shape.")
       .def_property_readonly("embed_nodes", &embed_nodes,
                              "(provider, operation, count) of what an accelerator's graph runs.")
       .def_property_readonly("embed_batch", &Engine::embed_batch,

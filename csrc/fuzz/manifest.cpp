@@ -8,7 +8,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const edge::EngineSpec& spec = manifest.spec;
     edge::fuzz::require(manifest.version >= 1 && !manifest.name.empty());
     edge::fuzz::require(spec.ways >= 1 && spec.ways <= 65'536);
-    edge::fuzz::require(spec.steps >= 1 && (!spec.closed_form || spec.steps == 1));
+    edge::fuzz::require(spec.steps >= 1);
+    edge::fuzz::require(spec.loop == edge::InnerLoop::kGradient || spec.steps == 1);
+    edge::fuzz::require(spec.outputs >= 0 && (spec.outputs == 0 || spec.ways == 1));
     edge::fuzz::require(static_cast<std::int64_t>(manifest.labels.size()) <= spec.ways);
     edge::fuzz::require(edge::element_count(spec.input_shape) >= 1);
     edge::fuzz::require(edge::element_count(spec.feature_shape) <= (std::size_t{1} << 24U));

@@ -112,7 +112,9 @@ EDGE_API void edge_engine_destroy(edge_engine* engine);
 EDGE_API size_t edge_engine_input_size(const edge_engine* engine);   /* floats of one input */
 EDGE_API size_t edge_engine_feature_size(const edge_engine* engine); /* floats of one example */
 EDGE_API size_t edge_engine_ways(const edge_engine* engine);         /* label slots */
-EDGE_API size_t edge_engine_steps(const edge_engine* engine);        /* default of edge_adapt */
+/* Numbers of one prediction: the ways, or those of one target where the bundle learns values. */
+EDGE_API size_t edge_engine_outputs(const edge_engine* engine);
+EDGE_API size_t edge_engine_steps(const edge_engine* engine); /* default of edge_adapt */
 EDGE_API const char* edge_engine_runtime_version(const edge_engine* engine);
 
 /* Features of n inputs, any n >= 1.
@@ -135,10 +137,12 @@ typedef struct edge_adapt_options {
   size_t struct_size;   /* set by edge_adapt_options_init */
   const float* weights; /* [n], finite, >= 0, not all zero; NULL: all 1. 0 leaves an example out */
   size_t num_weights;   /* n, or 0 with NULL */
-  int64_t steps;        /* 0: the bundle's; 1 for a closed form */
+  int64_t steps;        /* 0: the bundle's; 1 unless it takes gradient steps */
   const edge_state* start; /* NULL: the bundle's starting point */
-  float* losses;           /* NULL, or [steps]: nats before each step; of a closed form, after it */
-  size_t num_losses;       /* steps, or 0 with NULL */
+  /* NULL, or [steps]: nats before each step; of a closed form, after it. Of a sequential bundle one
+   * for each example whose weight is not 0. */
+  float* losses;
+  size_t num_losses; /* as many, or 0 with NULL */
 } edge_adapt_options;
 
 EDGE_API void edge_adapt_options_init(edge_adapt_options* options);
@@ -150,12 +154,28 @@ EDGE_API edge_status edge_adapt(const edge_engine* engine, const float* features
                                 size_t features_count, const int64_t* slots, size_t num_slots,
                                 const edge_adapt_options* options, edge_state** state);
 
-/* Logits of n examples, n >= 1; slots that were never taught have -1e9.
- *   features  [n, feature_size], finite; features_count = n * feature_size
- *   logits    [n, ways], written on success; logits_count = n * ways */
+/* edge_adapt for a bundle that learns values (a regression).
+ *   targets  [n, outputs], finite; targets_count = n * outputs */
+EDGE_API edge_status edge_adapt_values(const edge_engine* engine, const float* features,
+                                       size_t features_count, const float* targets,
+                                       size_t targets_count, const edge_adapt_options* options,
+                                       edge_state** state);
+
+/* Logits of n examples, n >= 1; slots that were never taught have -1e9. Of a bundle that learns
+ * values, the mean of each.
+ *   features     [n, feature_size], finite; features_count = n * feature_size
+ *   predictions  [n, outputs], written on success; predictions_count = n * outputs */
 EDGE_API edge_status edge_predict(const edge_engine* engine, const edge_state* state,
-                                  const float* features, size_t features_count, float* logits,
-                                  size_t logits_count);
+                                  const float* features, size_t features_count, float* predictions,
+                                  size_t predictions_count);
+
+/* The same with a variance, of the class probabilities or of the values; EDGE_INVALID_OPTION where
+ * the bundle gives none.
+ *   variance  [n, outputs], written on success; variance_count = n * outputs */
+EDGE_API edge_status edge_predict_variance(const edge_engine* engine, const edge_state* state,
+                                           const float* features, size_t features_count,
+                                           float* predictions, size_t predictions_count,
+                                           float* variance, size_t variance_count);
 
 /* One tensor by name ("counts" has [ways] numbers: how many examples each slot rests on). `values`
  * lives as long as the state. EDGE_INVALID_OPTION for another name. */

@@ -33,6 +33,13 @@ void check_example_shape(const Shape& shape, const char* name) {
 
 }  // namespace
 
+InnerLoop inner_loop_of(const std::string& name) {
+  if (name == "gradient") return InnerLoop::kGradient;
+  if (name == "closed_form") return InnerLoop::kClosedForm;
+  if (name == "sequential") return InnerLoop::kSequential;
+  refuse_manifest("adaptation must be gradient, closed_form or sequential");
+}
+
 std::int64_t check_batch(const FloatView& array, const Shape& example_shape, const char* name,
                          ErrorCode if_empty) {
   const bool fits = array.shape.size() == example_shape.size() + 1 &&
@@ -67,6 +74,24 @@ void check_labels(const LabelView& labels, std::int64_t n, std::int64_t ways) {
   }
 }
 
+void check_targets(const FloatView& targets, std::int64_t n, std::int64_t outputs) {
+  if (targets.shape != Shape{n, outputs}) {
+    throw Error(ErrorCode::kShapeMismatch, "targets must have shape " + to_text({n, outputs}) +
+                                               ", got " + to_text(targets.shape));
+  }
+  if (!all_finite(targets.data, element_count(targets.shape))) {
+    throw Error(ErrorCode::kNonFinite, "targets hold NaN or infinity");
+  }
+}
+
+void check_teaches(const EngineSpec& spec, Task given) {
+  const bool regression = spec.outputs > 0;
+  if (regression == (given == Task::kRegression)) return;
+  throw Error(ErrorCode::kInvalidOption,
+              regression ? "this bundle learns values: give float targets in place of labels"
+                         : "this bundle learns labels: give slots in place of targets");
+}
+
 void check_weights(const FloatView& weights, std::int64_t n) {
   check_row_count(weights.shape, n, "weights");
   const float* const end = weights.data + n;
@@ -85,9 +110,10 @@ void check_weights(const FloatView& weights, std::int64_t n) {
 
 std::int64_t check_steps(std::optional<std::int64_t> steps, const EngineSpec& spec) {
   const std::int64_t wanted = steps.value_or(spec.steps);
-  if (spec.closed_form && wanted != 1) {
-    throw Error(ErrorCode::kInvalidOption,
-                "steps must be 1 for a closed-form bundle, got " + std::to_string(wanted));
+  if (spec.loop != InnerLoop::kGradient && wanted != 1) {
+    const char* const kind = spec.loop == InnerLoop::kSequential ? "sequential" : "closed-form";
+    throw Error(ErrorCode::kInvalidOption, std::string("steps must be 1 for a ") + kind +
+                                               " bundle, got " + std::to_string(wanted));
   }
   if (wanted < 1 || wanted > Engine::kMaxSteps) {
     throw Error(ErrorCode::kInvalidOption, "steps must be in 1.." +
@@ -131,7 +157,11 @@ void check_spec(const EngineSpec& spec, bool has_embed) {
   if (spec.steps < 1 || spec.steps > Engine::kMaxSteps) {
     refuse_manifest("steps must be in 1.." + std::to_string(Engine::kMaxSteps));
   }
-  if (spec.closed_form && spec.steps != 1) refuse_manifest("closed_form takes exactly one step");
+  if (spec.loop != InnerLoop::kGradient && spec.steps != 1) {
+    refuse_manifest("closed_form and sequential take exactly one step");
+  }
+  if (spec.outputs < 0) refuse_manifest("outputs must be >= 1");
+  if (spec.outputs > 0 && spec.ways != 1) refuse_manifest("a regression has one slot");
   check_example_shape(spec.input_shape, "input");
   check_example_shape(spec.feature_shape, "features");
   if (!has_embed && spec.input_shape != spec.feature_shape) {

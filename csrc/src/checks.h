@@ -22,6 +22,13 @@ void check_labels(const LabelView& labels, std::int64_t n, std::int64_t ways);
 /// `weights` must be `[n]`, finite, >= 0, and not all zero.
 void check_weights(const FloatView& weights, std::int64_t n);
 
+/// `targets` must be `[n, outputs]`, finite.
+void check_targets(const FloatView& targets, std::int64_t n, std::int64_t outputs);
+
+/// What `adapt` was given to learn must be what the bundle learns: kInvalidOption.
+enum class Task { kClassification, kRegression };
+void check_teaches(const EngineSpec& spec, Task given);
+
 /// The number of steps to take.
 std::int64_t check_steps(std::optional<std::int64_t> steps, const EngineSpec& spec);
 

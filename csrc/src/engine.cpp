@@ -1,10 +1,11 @@
 // Engine: loads the graphs, then embeds, adapts and predicts.
 #include "edge/engine.h"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
+#include <variant>
 
+#include "adapt_graph.h"
 #include "batches.h"
 #include "checks.h"
 #include "edge/error.h"
@@ -13,73 +14,15 @@
 #include "native_head.h"
 #include "ort/runtime.h"
 #include "ort/session.h"
+#include "state_values.h"
 
 namespace edge {
 namespace {
-
-using Handles = std::vector<ort::ValueHandle*>;
-
-std::vector<PortSpec> state_ports(const StateLayout& layout, const char* prefix, bool required) {
-  std::vector<PortSpec> ports;
-  for (const TensorSpec& spec : layout.specs()) {
-    ports.push_back({prefix + spec.name, ort::kElementFloat, spec.shape, required});
-  }
-  return ports;
-}
-
-std::vector<PortSpec> operator+(std::vector<PortSpec> ports, std::vector<PortSpec> more) {
-  ports.insert(ports.end(), std::make_move_iterator(more.begin()),
-               std::make_move_iterator(more.end()));
-  return ports;
-}
-
-Shape with_count(std::int64_t n, const Shape& example_shape) {
-  Shape shape = batch_of(example_shape);
-  shape[0] = n;
-  return shape;
-}
 
 Tensor make_tensor(Shape shape) {
   const std::size_t count = element_count(shape);
   return {std::move(shape), make_buffer(count)};
 }
-
-// Values that borrow the tensors of a state buffer; `skip(i)` leaves out tensor i.
-class StateValues {
- public:
-  template <typename Skip>
-  StateValues(const ort::Runtime& runtime, const StateLayout& layout, const float* buffer,
-              const Skip& skip)
-      : values_(layout.size()) {
-    for (std::size_t i = 0; i < layout.size(); ++i) {
-      if (skip(i)) continue;
-      values_[i] =
-          ort::Value(runtime, buffer + layout.offset(i), layout.specs()[i].shape, layout.count(i));
-    }
-  }
-
-  void append_to(Handles& handles) const {
-    for (const ort::Value& value : values_) handles.push_back(value.get());
-  }
-
-  void swap_into(Handles& handles) const {
-    for (std::size_t i = 0; i < values_.size(); ++i) handles[i] = values_[i].get();
-  }
-
- private:
-  std::vector<ort::Value> values_;
-};
-
-constexpr auto kAll = [](std::size_t) { return false; };
-
-// A state under construction: the buffer that a step writes.
-struct Slate {
-  Slate(const ort::Runtime& runtime, const StateLayout& layout)
-      : buffer(make_buffer(layout.buffer_size())), values(runtime, layout, buffer.get(), kAll) {}
-
-  FloatBuffer buffer;
-  StateValues values;
-};
 
 }  // namespace
 
@@ -87,16 +30,15 @@ struct Engine::Impl {
   Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOptions& options);
 
   StatePtr run_init(const Graph& init) const;
-  Adaptation run_adapt(const FloatView& features, const LabelView& labels,
-                       const std::optional<FloatView>& weights, std::int64_t steps,
-                       const State& from) const;
+  Adaptation adapt_checked(const Support& support, std::int64_t num_steps,
+                           const State* start) const;
 
   EngineSpec spec;
   LayoutPtr layout;
   const ort::Runtime* runtime;
   std::optional<Graph> embed;
   std::optional<NativeHead> native;
-  std::optional<Graph> adapt;  // unless `native` takes its place
+  std::optional<AdaptGraph> adapt;  // unless `native` takes its place
   Graph predict;
   StatePtr initial;
 };
@@ -122,25 +64,28 @@ PortSpec features_port(const EngineSpec& spec) {
   return {"features", ort::kElementFloat, batch_of(spec.feature_shape)};
 }
 
+std::vector<PortSpec> prediction_ports(const EngineSpec& spec) {
+  const bool values = spec.outputs > 0;
+  const Shape shape = {kAnyCount, values ? spec.outputs : spec.ways};
+  std::vector<PortSpec> ports = {{values ? "mean" : "logits", ort::kElementFloat, shape}};
+  if (spec.variance) ports.push_back({"variance", ort::kElementFloat, shape});
+  return ports;
+}
+
 std::optional<NativeHead> load_native(const EngineSpec& spec, const StateLayout& layout) {
   if (!spec.kernel) return std::nullopt;
   return NativeHead(spec, layout);
 }
 
 // Not loaded where a kernel takes its place, but looked at all the same.
-std::optional<Graph> load_adapt(const ort::Runtime& runtime, std::string_view bytes, int threads,
-                                const EngineSpec& spec, const StateLayout& layout) {
+std::optional<AdaptGraph> load_adapt(const ort::Runtime& runtime, std::string_view bytes,
+                                     int threads, const EngineSpec& spec,
+                                     const StateLayout& layout) {
   if (spec.kernel) {
     check_graph("adapt.onnx", bytes);
     return std::nullopt;
   }
-  return Graph(
-      runtime, "adapt.onnx", bytes, threads,
-      state_ports(layout, "state.", false) +
-          std::vector<PortSpec>{features_port(spec),
-                                {"labels", ort::kElementInt64, {kAnyCount}},
-                                {"weights", ort::kElementFloat, {kAnyCount}}},
-      state_ports(layout, "next.", true) + std::vector<PortSpec>{{"loss", ort::kElementFloat, {}}});
+  return AdaptGraph(runtime, bytes, threads, spec, layout);
 }
 
 }  // namespace
@@ -153,7 +98,7 @@ Engine::Impl::Impl(const Graphs& graphs, EngineSpec bundle_spec, const RuntimeOp
       adapt(load_adapt(*runtime, graphs.adapt, options.threads, spec, *layout)),
       predict(*runtime, "predict.onnx", graphs.predict, options.threads,
               state_ports(*layout, "state.", false) + std::vector<PortSpec>{features_port(spec)},
-              {{"logits", ort::kElementFloat, {kAnyCount, spec.ways}}}) {
+              prediction_ports(spec)) {
   if (graphs.embed) {
     const Accelerator* const accelerator = options.accelerator ? &*options.accelerator : nullptr;
     embed.emplace(*runtime, accelerator != nullptr ? accelerator->file : "embed.onnx",
@@ -199,7 +144,7 @@ std::int64_t Engine::embed_batch() const noexcept {
 Tensor Engine::embed(const FloatView& x) const {
   const EngineSpec& spec = impl_->spec;
   const std::int64_t n = check_batch(x, spec.input_shape, "x", ErrorCode::kShapeMismatch);
-  Tensor features = make_tensor(with_count(n, spec.feature_shape));
+  Tensor features = make_tensor(batch_of(spec.feature_shape, n));
   const std::size_t count = element_count(features.shape);
   if (!impl_->embed) {
     std::memcpy(features.data.get(), x.data, count * sizeof(float));
@@ -212,8 +157,8 @@ Tensor Engine::embed(const FloatView& x) const {
     impl_->embed->run({input.get()}, {output.get()});
   };
   if (const std::int64_t batch = impl_->embed->batch(); batch > 0) {
-    const Shape in_shape = with_count(batch, spec.input_shape);
-    const Shape out_shape = with_count(batch, spec.feature_shape);
+    const Shape in_shape = batch_of(spec.input_shape, batch);
+    const Shape out_shape = batch_of(spec.feature_shape, batch);
     run_in_batches(x, features, batch,
                    [&](const float* in, float* out) { run(in, in_shape, out, out_shape); });
   } else {
@@ -225,91 +170,85 @@ Tensor Engine::embed(const FloatView& x) const {
   return features;
 }
 
-Tensor Engine::predict(const FloatView& features, const State& state) const {
+Tensor Engine::predict(const FloatView& features, const State& state, Tensor* variance) const {
   const Impl& impl = *impl_;
   const std::int64_t n =
       check_batch(features, impl.spec.feature_shape, "features", ErrorCode::kShapeMismatch);
   check_state(state, impl.layout);
-  Tensor logits = make_tensor({n, impl.spec.ways});
-  const std::size_t count = element_count(logits.shape);
+  if (variance != nullptr && !impl.spec.variance) {
+    throw Error(ErrorCode::kInvalidOption, "this bundle gives no variance");
+  }
+  const Shape shape = {n, impl.spec.outputs > 0 ? impl.spec.outputs : impl.spec.ways};
+  const std::size_t count = element_count(shape);
+  std::vector<Tensor> results;
+  std::vector<ort::Value> outputs;
+  for (int i = 0; i < (impl.spec.variance ? 2 : 1); ++i) {
+    results.push_back(make_tensor(shape));
+    outputs.emplace_back(*impl.runtime, results.back().data.get(), shape, count);
+  }
   const StateValues state_values(*impl.runtime, *impl.layout, state.data(0),
                                  [&](std::size_t i) { return !impl.predict.reads(i); });
   const ort::Value input(*impl.runtime, features.data, features.shape,
                          element_count(features.shape));
-  const ort::Value output(*impl.runtime, logits.data.get(), logits.shape, count);
   Handles inputs;
   inputs.reserve(state.size() + 1);
   state_values.append_to(inputs);
   inputs.push_back(input.get());
-  impl.predict.run(inputs, {output.get()});
-  if (!all_finite(logits.data.get(), count)) {
-    throw Error(ErrorCode::kNonFinite, "predict.onnx gave logits that are not finite");
+  Handles handles;
+  for (const ort::Value& output : outputs) handles.push_back(output.get());
+  impl.predict.run(inputs, handles);
+  for (const Tensor& result : results) {
+    if (!all_finite(result.data.get(), count)) {
+      throw Error(ErrorCode::kNonFinite,
+                  std::string("predict.onnx gave ") +
+                      (&result == results.data() ? "predictions" : "variances") +
+                      " that are not finite");
+    }
   }
-  return logits;
+  if (variance != nullptr) *variance = std::move(results[1]);
+  return std::move(results[0]);
 }
+
+const EngineSpec& Engine::spec() const noexcept { return impl_->spec; }
 
 Adaptation Engine::adapt(const FloatView& features, const LabelView& labels,
                          const std::optional<FloatView>& weights, std::optional<std::int64_t> steps,
                          const State* start) const {
-  const Impl& impl = *impl_;
-  const std::int64_t num_steps = check_steps(steps, impl.spec);
+  const EngineSpec& spec = impl_->spec;
+  const std::int64_t num_steps = check_steps(steps, spec);
+  check_teaches(spec, Task::kClassification);
   const std::int64_t n =
-      check_batch(features, impl.spec.feature_shape, "features", ErrorCode::kEmptySupport);
-  check_labels(labels, n, impl.spec.ways);
-  if (weights) check_weights(*weights, n);
-  if (start != nullptr) check_state(*start, impl.layout);
-  const State& from = start != nullptr ? *start : *impl.initial;
-  Adaptation result =
-      impl.native ? impl.native->adapt(features, labels, weights, num_steps, from, impl.layout)
-                  : impl.run_adapt(features, labels, weights, num_steps, from);
-  if (const auto bad = result.state->non_finite()) {
-    throw Error(ErrorCode::kDiverged, "state tensor " + result.state->spec(*bad).name +
-                                          " is not finite after step " + std::to_string(num_steps) +
-                                          "; the state is unchanged");
-  }
-  return result;
+      check_batch(features, spec.feature_shape, "features", ErrorCode::kEmptySupport);
+  check_labels(labels, n, spec.ways);
+  return impl_->adapt_checked({features, labels, weights}, num_steps, start);
 }
 
-Adaptation Engine::Impl::run_adapt(const FloatView& features, const LabelView& labels,
-                                   const std::optional<FloatView>& weights, std::int64_t steps,
-                                   const State& from) const {
-  const std::int64_t n = labels.shape[0];
-  const auto rows = static_cast<std::size_t>(n);
-  const std::vector<float> ones(weights ? 0 : rows, 1.0F);
-  const StateValues from_values(*runtime, *layout, from.data(0),
-                                [&](std::size_t i) { return !adapt->reads(i); });
-  const ort::Value features_value(*runtime, features.data, features.shape,
-                                  element_count(features.shape));
-  const ort::Value labels_value(*runtime, labels.data, labels.shape, rows);
-  const ort::Value weights_value(*runtime, weights ? weights->data : ones.data(), {n}, rows);
-  float loss = 0;  // NOLINT(misc-const-correctness): the runtime writes it
-  const ort::Value loss_value(*runtime, &loss, {}, 1);
+Adaptation Engine::adapt(const FloatView& features, const FloatView& targets,
+                         const std::optional<FloatView>& weights, std::optional<std::int64_t> steps,
+                         const State* start) const {
+  const EngineSpec& spec = impl_->spec;
+  const std::int64_t num_steps = check_steps(steps, spec);
+  check_teaches(spec, Task::kRegression);
+  const std::int64_t n =
+      check_batch(features, spec.feature_shape, "features", ErrorCode::kEmptySupport);
+  check_targets(targets, n, spec.outputs);
+  return impl_->adapt_checked({features, targets, weights}, num_steps, start);
+}
 
-  // Step k reads the slate that step k-1 wrote and writes the other: nothing is copied in between.
-  Slate written(*runtime, *layout);
-  const auto spare = steps > 1 ? std::make_unique<Slate>(*runtime, *layout) : nullptr;
-  Handles inputs;
-  from_values.append_to(inputs);
-  for (const ort::Value* value : {&features_value, &labels_value, &weights_value}) {
-    inputs.push_back(value->get());
+// Features and answers were checked.
+Adaptation Engine::Impl::adapt_checked(const Support& support, std::int64_t num_steps,
+                                       const State* start) const {
+  if (support.weights) check_weights(*support.weights, support.features.shape[0]);
+  if (start != nullptr) check_state(*start, layout);
+  const State& from = start != nullptr ? *start : *initial;
+  Adaptation result = native ? native->adapt(support.features, std::get<LabelView>(support.answers),
+                                             support.weights, num_steps, from, layout)
+                             : adapt->adapt(support, num_steps, from, layout);
+  if (const auto bad = result.state->non_finite()) {
+    throw Error(ErrorCode::kDiverged,
+                "state tensor " + result.state->spec(*bad).name + " is not finite after step " +
+                    std::to_string(result.losses.size()) + "; the state is unchanged");
   }
-  Handles outputs;
-  written.values.append_to(outputs);
-  outputs.push_back(loss_value.get());
-
-  Adaptation result;
-  result.losses.reserve(static_cast<std::size_t>(steps));
-  for (std::int64_t step = 1; step <= steps; ++step) {
-    if (step > 1) {
-      written.values.swap_into(inputs);
-      std::swap(written, *spare);
-      written.values.swap_into(outputs);
-    }
-    adapt->run(inputs, outputs);
-    check_loss(loss, step);
-    result.losses.push_back(loss);
-  }
-  result.state = std::make_shared<const State>(layout, std::move(written.buffer));
   return result;
 }
 

@@ -2,6 +2,8 @@
 #include "graph.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "edge/error.h"
 #include "graph_check.h"
@@ -102,10 +104,24 @@ std::vector<ort::ValueHandle*> pick(const std::vector<ort::ValueHandle*>& values
 
 }  // namespace
 
-Shape batch_of(const Shape& example_shape) {
-  Shape shape = {kAnyCount};
+Shape batch_of(const Shape& example_shape, std::int64_t n) {
+  Shape shape = {n};
   shape.insert(shape.end(), example_shape.begin(), example_shape.end());
   return shape;
+}
+
+std::vector<PortSpec> state_ports(const StateLayout& layout, const char* prefix, bool required) {
+  std::vector<PortSpec> ports;
+  for (const TensorSpec& spec : layout.specs()) {
+    ports.push_back({prefix + spec.name, ort::kElementFloat, spec.shape, required});
+  }
+  return ports;
+}
+
+std::vector<PortSpec> operator+(std::vector<PortSpec> ports, std::vector<PortSpec> more) {
+  ports.insert(ports.end(), std::make_move_iterator(more.begin()),
+               std::make_move_iterator(more.end()));
+  return ports;
 }
 
 Graph::Graph(const ort::Runtime& runtime, const std::string& file, std::string_view bytes,

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "edge/state.h"
 #include "edge/tensor.h"
 #include "ort/session.h"
 
@@ -23,7 +24,12 @@ inline constexpr std::int64_t kAnyCount = -1;
 inline constexpr std::int64_t kMaxBatch = 4096;
 
 /// `[n, *example_shape]`.
-Shape batch_of(const Shape& example_shape);
+Shape batch_of(const Shape& example_shape, std::int64_t n = kAnyCount);
+
+/// One port a state tensor, named `<prefix><tensor>`.
+std::vector<PortSpec> state_ports(const StateLayout& layout, const char* prefix, bool required);
+
+std::vector<PortSpec> operator+(std::vector<PortSpec> ports, std::vector<PortSpec> more);
 
 /// Loaded and checked; the position of a port is an index into the specs it was loaded with.
 class Graph {

@@ -19,7 +19,8 @@ constexpr double kMaxRate = 1e6;
 
 const SoftmaxSgd& checked(const EngineSpec& spec) {
   const SoftmaxSgd& kernel = *spec.kernel;
-  if (spec.closed_form) refuse("needs a gradient bundle");
+  if (spec.loop != InnerLoop::kGradient) refuse("needs a gradient bundle");
+  if (spec.outputs > 0 || spec.variance) refuse("needs a bundle that gives logits and no more");
   if (spec.feature_shape.size() != 1) refuse("needs features of one axis");
   if (!(kernel.rate > 0 && kernel.rate <= kMaxRate)) refuse("rate must be in (0, 1e6]");
   if (!(kernel.momentum >= 0 && kernel.momentum < 1)) refuse("momentum must be in [0, 1)");

@@ -140,7 +140,8 @@ TEST(the_spec_must_make_sense) {
   using L = Learner;
   CHECK_THROWS(kBadBundle, "ways", load_after([](L& x) { x.spec.ways = 0; }));
   CHECK_THROWS(kBadBundle, "steps", load_after([](L& x) { x.spec.steps = 0; }));
-  CHECK_THROWS(kBadBundle, "exactly one step", load_after([](L& x) { x.spec.closed_form = true; }));
+  CHECK_THROWS(kBadBundle, "exactly one step",
+               load_after([](L& x) { x.spec.loop = InnerLoop::kClosedForm; }));
   CHECK_THROWS(kBadBundle, "input shape", load_after([](L& x) { x.spec.input_shape = {0}; }));
   CHECK_THROWS(kBadBundle, "shape of the input",
                load_after([](L& x) { x.spec.input_shape = {2, 2}; }));

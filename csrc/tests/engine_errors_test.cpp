@@ -67,11 +67,11 @@ TEST(steps_are_checked) {
   CHECK_THROWS(kInvalidOption, "steps must be in 1..", steps(-3));
   CHECK_THROWS(kInvalidOption, "steps must be in 1..", steps(Engine::kMaxSteps + 1));
   Learner closed;
-  closed.spec.closed_form = true;
+  closed.spec.loop = InnerLoop::kClosedForm;
   closed.spec.steps = 1;
   const Engine closed_engine = closed.engine();
   CHECK(closed_engine.adapt(s.features_view(), s.labels_view()).losses.size() == 1);
-  CHECK_THROWS(kInvalidOption, "steps must be 1",
+  CHECK_THROWS(kInvalidOption, "steps must be 1 for a closed-form",
                closed_engine.adapt(s.features_view(), s.labels_view(), std::nullopt, 2));
 }
 

@@ -89,7 +89,7 @@ TEST(a_kernel_that_does_not_fit_is_refused) {
   refused("exactly 5 tensors", [](L l) { l.spec.kernel->momentum = 0.5; });
   refused("adapt.onnx", [](L l) { l.adapt = "nonsense"; });
   refused("gradient bundle", [](L l) {
-    l.spec.closed_form = true;
+    l.spec.loop = InnerLoop::kClosedForm;
     l.spec.steps = 1;
   });
 }

@@ -5,8 +5,10 @@ foreach(name sha256_test json_test example_set_test)
 endforeach()
 
 # Links the shared library, so only what it exports can be used; error.cpp is for the harness.
-edge_test(capi_test RUNTIME SOURCES main.cpp)
-target_link_libraries(capi_test PRIVATE edge_sdk)
-target_compile_definitions(
-  capi_test PRIVATE EDGE_TEST_GOLDEN="${PROJECT_SOURCE_DIR}/tests/golden/bundle_format_1"
-)
+foreach(name capi_test capi_kinds_test)
+  edge_test(${name} RUNTIME SOURCES main.cpp)
+  target_link_libraries(${name} PRIVATE edge_sdk)
+  target_compile_definitions(
+    ${name} PRIVATE EDGE_TEST_GOLDEN="${PROJECT_SOURCE_DIR}/tests/golden/bundle_format_1"
+  )
+endforeach()

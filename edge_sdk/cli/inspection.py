@@ -47,7 +47,8 @@ def _facts(bundle: Bundle) -> Table:
     steps = f", {manifest.steps} steps" if manifest.adaptation == "gradient" else ""
     facts = {
         "learner": f"{manifest.learner} ({manifest.adaptation.replace('_', ' ')}{steps})",
-        "labels": _labels(manifest),
+        "labels": _labels(manifest) if manifest.outputs is None else "",
+        "values": "" if manifest.outputs is None else f"{manifest.outputs} numbers each",
         "input": f"float32 {_rows(manifest.input.shape)}: {manifest.input.description}",
         "features": f"float32 {_rows(manifest.features.shape)}",
         "encoding": _pairs(manifest.quantization),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from edge_sdk.manifest import SoftmaxSgd
     from export.learners.recipe import Recipe
+
+Task = Literal["classification", "regression"]
 
 State = dict[str, Tensor]
 """Named float tensors; always holds `counts`, `[ways]` (see docs/ARCHITECTURE.md section 2)."""
@@ -38,6 +40,8 @@ class LearnerOptions:
         ways: Label slots of the exported bundle; training may use any number.
         steps: Inner steps of gradient learners.
         settings: Values of the learner's own options, in place of its `defaults`.
+        task: What is learned: labels, or values. A regression has one slot, whatever `ways` says.
+        outputs: How many numbers a value has; regression only.
     """
 
     input_shape: tuple[int, ...] = (1, 28, 28)
@@ -45,6 +49,14 @@ class LearnerOptions:
     ways: int = 32
     steps: int = 5
     settings: Mapping[str, int | float] = field(default_factory=dict)
+    task: Task = "classification"
+    outputs: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "ways", "steps", "outputs"):
+            if getattr(self, name) < 1:
+                msg = f"{name} must be >= 1, got {getattr(self, name)}"
+                raise InvalidOptionError(msg)
 
 
 class Learner(nn.Module, ABC):
@@ -56,7 +68,16 @@ class Learner(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    adaptation: ClassVar[Literal["gradient", "closed_form"]]
+    adaptation: ClassVar[Literal["gradient", "closed_form", "sequential"]]
+    """How often `adapt` is called on a support set: `steps` times on all of it, once on all of it,
+    or once for each example (n == 1) in the order taught; see `export.learners.adaptation`."""
+
+    order_invariant: ClassVar[bool] = True
+    """Whether the order of the support set's examples changes nothing but rounding."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classification",)
+    """What it can learn."""
+
     roles: ClassVar[dict[str, Role]]
     """Role of each state tensor; a name that is not listed is `shared`."""
 
@@ -71,10 +92,13 @@ class Learner(nn.Module, ABC):
 
         Raises:
             InvalidOptionError: `options.settings` names no option of this learner, or gives one a
-                value that is not of its type.
+                value that is not of its type; or it does not learn `options.task`.
         """
         super().__init__()
-        self.options = options
+        if options.task not in self.tasks:
+            msg = f"{self.name} does {' and '.join(self.tasks)}, not {options.task}"
+            raise InvalidOptionError(msg)
+        self.options = replace(options, ways=1) if options.task == "regression" else options
         self.settings = resolve_settings(self.name, self.defaults, options.settings)
 
     def setting(self, name: str) -> int | float:
@@ -87,7 +111,12 @@ class Learner(nn.Module, ABC):
     @property
     def steps(self) -> int:
         """Calls of `adapt` that make one adaptation."""
-        return 1 if self.adaptation == "closed_form" else self.options.steps
+        return self.options.steps if self.adaptation == "gradient" else 1
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether `predict` gives a variance, too."""
+        return False
 
     def kernel(self) -> SoftmaxSgd | None:
         """The native kernel that computes what `adapt` does, if there is one."""
@@ -108,21 +137,27 @@ class Learner(nn.Module, ABC):
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor
     ) -> tuple[State, Tensor]:
-        """One inner step, or the closed form.
+        """One inner step, the closed form, or one example of a sequence.
 
         Args:
             state: As `init` gives it.
-            features: `[n, *feature_shape]`.
-            labels: int64 `[n]`, in `0..ways-1`.
-            weights: `[n]`, >= 0; 0 leaves an example out.
+            features: `[n, *feature_shape]`; n is 1 for sequential learners.
+            labels: int64 `[n]`, in `0..ways-1`; of a regression the values, `[n, outputs]`.
+            weights: `[n]`, >= 0; 0 leaves an example out (sequential learners never see one).
 
         Returns:
-            The next state and the support loss in nats, `[]`.
+            The next state and the support loss, `[]`: in nats, before the step (gradient) or of the
+            new state (the others). Of a regression, what the learner minimises.
         """
 
     @abstractmethod
-    def predict(self, state: State, features: Tensor) -> Tensor:
-        """Logits, `[n, ways]`; `UNUSED_LOGIT` where a slot is not in use."""
+    def predict(self, state: State, features: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits, `[n, ways]`; `UNUSED_LOGIT` where a slot is not in use.
+
+        Of a regression, the mean of each value, `[n, outputs]`. Where `has_variance` it is a pair:
+        the second tensor, of the same shape, is the variance of each slot's probability (under the
+        posterior), or of each value. It draws no random numbers.
+        """
 
 
 def resolve_settings(

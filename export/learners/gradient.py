@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from export.learners.adaptation import predict_mean
 from export.learners.base import one_hot, support_loss
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def gradient_step(
     trainable = {name: state[name] for name in rates}
 
     def loss_of(tensors: State) -> Tensor:
-        logits = learner.predict({**frozen, **tensors}, features)
+        logits = predict_mean(learner, {**frozen, **tensors}, features)
         return support_loss(logits, hot, weights)
 
     grads, loss = torch.func.grad_and_value(loss_of)(trainable)

@@ -187,12 +187,36 @@ def test_both_judge_the_optional_keys_alike(c_reader: CReader, tiny_gradient_bun
         {"state": plain["state"]},
         {"state": good["state"][:2]},
         {"adaptation": "closed_form"},
+        {"adaptation": "sequential", "steps": 1},
+        {"task": "regression"},
+        {"variance": True},
     ]
     accepted = 0
     for change in changes:
         forge(tiny_gradient_bundle, json.dumps({**good, **change}).encode())
         accepted += check_same_verdict(c_reader, tiny_gradient_bundle, change)
     assert 3 < accepted < len(changes) / 4
+
+
+def test_both_judge_regressions_alike(c_reader: CReader, tiny_regression_bundle: Path) -> None:
+    good = json.loads((tiny_regression_bundle / "manifest.json").read_text())
+    assert check_same_verdict(c_reader, tiny_regression_bundle, "as it is")
+    changes = [
+        {key: odd}
+        for key in ("task", "outputs", "variance", "adaptation", "ways", "labels")
+        for odd in (*ODD_VALUES, "classification", "regression", "sequential", False, 65_537)
+    ]
+    changes += [{"kernel": {"kind": "softmax_sgd"}}, {"adaptation": "sequential", "steps": 1}]
+    accepted = 0
+    for change in changes:
+        forge(tiny_regression_bundle, json.dumps({**good, **change}).encode())
+        accepted += check_same_verdict(c_reader, tiny_regression_bundle, change)
+    for key in ("task", "outputs", "variance"):
+        forge(
+            tiny_regression_bundle, json.dumps({k: v for k, v in good.items() if k != key}).encode()
+        )
+        accepted += check_same_verdict(c_reader, tiny_regression_bundle, f"without {key}")
+    assert 5 < accepted < len(changes) / 4
 
 
 @pytest.mark.parametrize("size", [0, 63, 64, 65])

@@ -13,13 +13,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from export.bundle_writer import write_bundle
 from tests.support import tiny_graphs as tiny
+from tests.support import tiny_kinds as kinds
 
 GOLDEN = Path(__file__).parent / "bundle_format_1"
 CARD = "# {name}\n\nA tiny test bundle, made by tests/golden/make_golden.py.\n"
 
 
 def make(folder: Path) -> None:
-    """Write the three bundles into `folder`."""
+    """Write the bundles into `folder`."""
     bundles = {
         "tiny_prototypical": (
             tiny.prototypical_draft("tiny-prototypical"),
@@ -30,6 +31,14 @@ def make(folder: Path) -> None:
             tiny.prototypical_graphs(tiny.labelled_init(), seed=3),
         ),
         "tiny_gradient": (tiny.gradient_draft("tiny-gradient"), tiny.gradient_graphs(seed=5)),
+        "tiny_sequential": (
+            kinds.sequential_draft("tiny-sequential"),
+            kinds.sequential_graphs(seed=3),
+        ),
+        "tiny_regression": (
+            kinds.regression_draft("tiny-regression"),
+            kinds.regression_graphs(seed=3),
+        ),
     }
     for name, (draft, graphs) in bundles.items():
         write_bundle(

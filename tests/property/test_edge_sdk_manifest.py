@@ -38,8 +38,9 @@ JSON = st.recursive(
 
 @st.composite
 def drafts(draw: st.DrawFn) -> BundleDraft:
-    ways = draw(st.integers(1, 8))
-    gradient = draw(st.booleans())
+    regression = draw(st.booleans())
+    ways = 1 if regression else draw(st.integers(1, 8))
+    adaptation: Any = draw(st.sampled_from(["gradient", "closed_form", "sequential"]))
     names = draw(st.lists(TENSOR_NAMES.filter(lambda n: n != "counts"), unique=True, max_size=4))
     state = [TensorSpec(name="counts", shape=(ways,), role="personal")]
     for name in names:
@@ -53,10 +54,10 @@ def drafts(draw: st.DrawFn) -> BundleDraft:
         version=draw(st.integers(1, 2**31 - 1)),
         parent=draw(st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
         learner=draw(NAMES),
-        adaptation="gradient" if gradient else "closed_form",
-        steps=draw(st.integers(1, 100)) if gradient else 1,
+        adaptation=adaptation,
+        steps=draw(st.integers(1, 100)) if adaptation == "gradient" else 1,
         ways=ways,
-        labels=tuple(draw(st.lists(TEXT, unique=True, max_size=ways))),
+        labels=tuple(draw(st.lists(TEXT, unique=True, max_size=0 if regression else ways))),
         input=InputSpec(shape=(1, *draw(SHAPES)), description=draw(TEXT)),
         features=FeaturesSpec(shape=(1, *draw(SHAPES))),
         state=tuple(draw(st.permutations(state))),
@@ -64,6 +65,9 @@ def drafts(draw: st.DrawFn) -> BundleDraft:
         quality=draw(st.dictionaries(NAMES, FINITE, max_size=3)),
         provenance=draw(st.dictionaries(TEXT, JSON, max_size=3)),
         expires=draw(st.none() | st.dates()),
+        task="regression" if regression else "classification",
+        outputs=draw(st.integers(1, 65536)) if regression else None,
+        variance=draw(st.booleans()),
     )
 
 

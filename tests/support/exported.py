@@ -51,6 +51,9 @@ def export(learner: Learner, folder: Path, **kwargs: object) -> Exported:
             for name, a in arrays.items()
         ),
         kernel=learner.kernel(),
+        task=learner.options.task,
+        outputs=learner.options.outputs if learner.options.task == "regression" else None,
+        variance=learner.has_variance,
     )
     path = folder / learner.name
     write_bundle(

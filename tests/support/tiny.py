@@ -24,6 +24,9 @@ DIM = 8
 WAYS = 4
 LEARNING_RATE = 0.5
 UNUSED_LOGIT = -1e9
+RECENCY = 0.5
+OUTPUTS = 2
+NOISE = 0.25
 
 
 def examples(rng: np.random.Generator, n: int, *, centre: float = 0.0) -> NDArray[np.float32]:
@@ -105,6 +108,47 @@ def gradient_logits(state: Mapping[str, Any], features: Any) -> Float64:
     """`[n, ways]`."""
     scores = (np.asarray(features) * state["mixing"]) @ np.asarray(state["weight"]).T
     return np.where(np.asarray(state["counts"]) > 0, scores + state["bias"], UNUSED_LOGIT)
+
+
+def recency_adapt(
+    state: Mapping[str, Any], features: Any, labels: Any, weights: Any
+) -> tuple[Reference, list[float]]:
+    """One example after the other, those of weight 0 left out."""
+    now = {name: np.asarray(value, np.float64).copy() for name, value in state.items()}
+    losses = []
+    for row, slot, weight in zip(np.asarray(features, np.float64), labels, weights, strict=True):
+        if weight == 0:
+            continue
+        pull = (RECENCY if now["counts"][slot] > 0 else 1.0) * weight
+        now["prototypes"][slot] += pull * (row - now["prototypes"][slot])
+        now["counts"][slot] += weight
+        hot = np.eye(WAYS)[[slot]] * weight
+        losses.append(_loss(prototypical_logits(now, row[None]), hot, np.array([weight])))
+    return now, losses
+
+
+def regression_adapt(
+    state: Mapping[str, Any], features: Any, targets: Any, weights: Any, *, steps: int
+) -> tuple[Reference, list[float]]:
+    """`steps` steps down half the weighted mean squared error."""
+    weight = np.asarray(state["weight"], np.float64)
+    features, weights = np.asarray(features, np.float64), np.asarray(weights, np.float64)
+    losses = []
+    for _ in range(steps):
+        gap = features @ weight - targets
+        d_mean = gap * weights[:, None] / weights.sum()
+        losses.append(float((gap * d_mean).sum() / 2))
+        weight = weight - LEARNING_RATE * features.T @ d_mean
+    counts = np.maximum(np.asarray(state["counts"], np.float64), weights.sum())
+    return {"weight": weight, "counts": counts}, losses
+
+
+def regression_values(state: Mapping[str, Any], features: Any) -> tuple[Float64, Float64]:
+    """Mean and variance, `[n, outputs]` each."""
+    features = np.asarray(features, np.float64)
+    mean = features @ np.asarray(state["weight"], np.float64)
+    spread = (features**2).sum(1, keepdims=True) / (1 + np.asarray(state["counts"], np.float64))
+    return mean, np.broadcast_to(NOISE + spread, mean.shape)
 
 
 def _loss(logits: Float64, weighted: Float64, weights: Float64) -> float:

@@ -29,7 +29,7 @@ UNUSED_LOGIT = -1e9
 
 _OPSET = 17
 _IR_VERSION = 8
-_F32, _I64 = TensorProto.FLOAT, TensorProto.INT64
+F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
 Port = tuple[str, int, list[int | str]]
 
@@ -76,99 +76,99 @@ def init_graph(state: dict[str, NDArray[np.float32]]) -> bytes:
         )
         for name, values in state.items()
     ]
-    outputs: list[Port] = [(f"state.{k}", _F32, list(v.shape)) for k, v in state.items()]
-    return _model("init", nodes, [], outputs, {})
+    outputs: list[Port] = [(f"state.{k}", F32, list(v.shape)) for k, v in state.items()]
+    return model("init", nodes, [], outputs, {})
 
 
 def embed_graph(seed: int) -> bytes:
     """embed.onnx: relu(flatten(x) @ projection)."""
     nodes = [
-        _node("Flatten", "x", to="flat"),
-        _node("MatMul", "flat", "projection", to="mixed"),
-        _node("Relu", "mixed", to="features"),
+        node("Flatten", "x", to="flat"),
+        node("MatMul", "flat", "projection", to="mixed"),
+        node("Relu", "mixed", to="features"),
     ]
-    return _model(
+    return model(
         "embed",
         nodes,
-        [("x", _F32, ["n", *INPUT_SHAPE])],
-        [("features", _F32, ["n", DIM])],
+        [("x", F32, ["n", *INPUT_SHAPE])],
+        [("features", F32, ["n", DIM])],
         {"projection": projection(seed)},
     )
 
 
 def prototypical_predict() -> bytes:
     """predict.onnx: minus the squared distance to each prototype, less |features|^2."""
-    nodes = _distance_logits("state.prototypes", "state.counts", to="logits")
+    nodes = distance_logits("state.prototypes", "state.counts", to="logits")
     inputs: list[Port] = [
-        ("state.prototypes", _F32, [WAYS, DIM]),
-        ("state.counts", _F32, [WAYS]),
-        ("features", _F32, ["n", DIM]),
+        ("state.prototypes", F32, [WAYS, DIM]),
+        ("state.counts", F32, [WAYS]),
+        ("features", F32, ["n", DIM]),
     ]
-    return _model("predict", nodes, inputs, [("logits", _F32, ["n", WAYS])], _constants())
+    return model("predict", nodes, inputs, [("logits", F32, ["n", WAYS])], constants())
 
 
 def prototypical_adapt() -> bytes:
     """adapt.onnx: running weighted means; the loss is that of the new state."""
     nodes = [
-        *_one_hot(),
-        _node("Add", "state.counts", "seen", to="next.counts"),
-        _node("Unsqueeze", "state.counts", "one_i", to="old_counts"),
-        _node("Mul", "state.prototypes", "old_counts", to="old_sums"),
-        _node("Transpose", "weighted", to="weighted_t"),
-        _node("MatMul", "weighted_t", "features", to="new_sums"),
-        _node("Add", "old_sums", "new_sums", to="sums"),
-        _node("Greater", "next.counts", "zero", to="used"),
-        _node("Where", "used", "next.counts", "one", to="safe"),
-        _node("Unsqueeze", "safe", "one_i", to="safe_column"),
-        _node("Div", "sums", "safe_column", to="next.prototypes"),
-        *_distance_logits("next.prototypes", "next.counts", to="logits"),
-        *_weighted_loss("logits"),
+        *one_hot(),
+        node("Add", "state.counts", "seen", to="next.counts"),
+        node("Unsqueeze", "state.counts", "one_i", to="old_counts"),
+        node("Mul", "state.prototypes", "old_counts", to="old_sums"),
+        node("Transpose", "weighted", to="weighted_t"),
+        node("MatMul", "weighted_t", "features", to="new_sums"),
+        node("Add", "old_sums", "new_sums", to="sums"),
+        node("Greater", "next.counts", "zero", to="used"),
+        node("Where", "used", "next.counts", "one", to="safe"),
+        node("Unsqueeze", "safe", "one_i", to="safe_column"),
+        node("Div", "sums", "safe_column", to="next.prototypes"),
+        *distance_logits("next.prototypes", "next.counts", to="logits"),
+        *weighted_loss("logits"),
     ]
     inputs: list[Port] = [
-        ("state.prototypes", _F32, [WAYS, DIM]),
-        ("state.counts", _F32, [WAYS]),
+        ("state.prototypes", F32, [WAYS, DIM]),
+        ("state.counts", F32, [WAYS]),
         *_support_ports(),
     ]
     outputs: list[Port] = [
-        ("next.prototypes", _F32, [WAYS, DIM]),
-        ("next.counts", _F32, [WAYS]),
-        ("loss", _F32, []),
+        ("next.prototypes", F32, [WAYS, DIM]),
+        ("next.counts", F32, [WAYS]),
+        ("loss", F32, []),
     ]
-    return _model("adapt", nodes, inputs, outputs, _constants())
+    return model("adapt", nodes, inputs, outputs, constants())
 
 
 def gradient_predict() -> bytes:
     """predict.onnx: (features * mixing) @ weight.T + bias."""
     nodes = _head_logits("state.counts", to="logits")
-    inputs: list[Port] = [*_gradient_state_ports("state"), ("features", _F32, ["n", DIM])]
-    return _model("predict", nodes, inputs, [("logits", _F32, ["n", WAYS])], _constants())
+    inputs: list[Port] = [*_gradient_state_ports("state"), ("features", F32, ["n", DIM])]
+    return model("predict", nodes, inputs, [("logits", F32, ["n", WAYS])], constants())
 
 
 def gradient_adapt() -> bytes:
     """adapt.onnx: one step of gradient descent on the weighted mean cross-entropy."""
     nodes = [
-        *_one_hot(),
-        _node("Max", "state.counts", "seen", to="next.counts"),
+        *one_hot(),
+        node("Max", "state.counts", "seen", to="next.counts"),
         *_head_logits("next.counts", to="logits"),
-        *_weighted_loss("logits"),
+        *weighted_loss("logits"),
         # d loss / d logits = weights * (softmax - hot) / sum(weights)
-        _node("Exp", "log_p", to="p"),
-        _node("Sub", "p", "hot", to="gap"),
-        _node("Mul", "gap", "weights_column", to="weighted_gap"),
-        _node("Div", "weighted_gap", "total_weight", to="d_logits"),
-        _node("Transpose", "d_logits", to="d_logits_t"),
-        _node("MatMul", "d_logits_t", "mixed", to="d_weight"),
-        _node("ReduceSum", "d_logits", "zero_i", to="d_bias", keepdims=0),
-        _node("MatMul", "d_logits", "state.weight", to="d_mixed"),
-        _node("Mul", "d_mixed", "features", to="d_mixing_rows"),
-        _node("ReduceSum", "d_mixing_rows", "zero_i", to="d_mixing", keepdims=0),
+        node("Exp", "log_p", to="p"),
+        node("Sub", "p", "hot", to="gap"),
+        node("Mul", "gap", "weights_column", to="weighted_gap"),
+        node("Div", "weighted_gap", "total_weight", to="d_logits"),
+        node("Transpose", "d_logits", to="d_logits_t"),
+        node("MatMul", "d_logits_t", "mixed", to="d_weight"),
+        node("ReduceSum", "d_logits", "zero_i", to="d_bias", keepdims=0),
+        node("MatMul", "d_logits", "state.weight", to="d_mixed"),
+        node("Mul", "d_mixed", "features", to="d_mixing_rows"),
+        node("ReduceSum", "d_mixing_rows", "zero_i", to="d_mixing", keepdims=0),
     ]
     for name in ("mixing", "weight", "bias"):
-        nodes.append(_node("Mul", f"d_{name}", "learning_rate", to=f"step_{name}"))
-        nodes.append(_node("Sub", f"state.{name}", f"step_{name}", to=f"next.{name}"))
+        nodes.append(node("Mul", f"d_{name}", "learning_rate", to=f"step_{name}"))
+        nodes.append(node("Sub", f"state.{name}", f"step_{name}", to=f"next.{name}"))
     inputs: list[Port] = [*_gradient_state_ports("state"), *_support_ports()]
-    outputs: list[Port] = [*_gradient_state_ports("next"), ("loss", _F32, [])]
-    return _model("adapt", nodes, inputs, outputs, _constants())
+    outputs: list[Port] = [*_gradient_state_ports("next"), ("loss", F32, [])]
+    return model("adapt", nodes, inputs, outputs, constants())
 
 
 def prototypical_graphs(init: dict[str, NDArray[np.float32]], *, seed: int) -> dict[str, bytes]:
@@ -233,11 +233,11 @@ def _draft(
     )
 
 
-def _node(operator: str, *inputs: str, to: str, **attributes: int) -> onnx.NodeProto:
+def node(operator: str, *inputs: str, to: str, **attributes: int) -> onnx.NodeProto:
     return helper.make_node(operator, list(inputs), [to], **attributes)
 
 
-def _constants() -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
+def constants() -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
     return {
         "slots": np.arange(WAYS, dtype=np.int64)[None, :],
         "zero_i": np.array([0], np.int64),
@@ -251,70 +251,70 @@ def _constants() -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
 
 
 def _support_ports() -> list[Port]:
-    return [("features", _F32, ["n", DIM]), ("labels", _I64, ["n"]), ("weights", _F32, ["n"])]
+    return [("features", F32, ["n", DIM]), ("labels", I64, ["n"]), ("weights", F32, ["n"])]
 
 
 def _gradient_state_ports(prefix: str) -> list[Port]:
     shapes: dict[str, list[int | str]] = {
         "mixing": [DIM], "weight": [WAYS, DIM], "bias": [WAYS], "counts": [WAYS],
     }  # fmt: skip
-    return [(f"{prefix}.{name}", _F32, shape) for name, shape in shapes.items()]
+    return [(f"{prefix}.{name}", F32, shape) for name, shape in shapes.items()]
 
 
-def _one_hot() -> list[onnx.NodeProto]:
+def one_hot() -> list[onnx.NodeProto]:
     """hot `[n, ways]`, weighted `[n, ways]`, seen `[ways]`."""
     return [
-        _node("Unsqueeze", "labels", "one_i", to="labels_column"),
-        _node("Equal", "labels_column", "slots", to="is_slot"),
-        helper.make_node("Cast", ["is_slot"], ["hot"], to=_F32),
-        _node("Unsqueeze", "weights", "one_i", to="weights_column"),
-        _node("Mul", "hot", "weights_column", to="weighted"),
-        _node("ReduceSum", "weighted", "zero_i", to="seen", keepdims=0),
+        node("Unsqueeze", "labels", "one_i", to="labels_column"),
+        node("Equal", "labels_column", "slots", to="is_slot"),
+        helper.make_node("Cast", ["is_slot"], ["hot"], to=F32),
+        node("Unsqueeze", "weights", "one_i", to="weights_column"),
+        node("Mul", "hot", "weights_column", to="weighted"),
+        node("ReduceSum", "weighted", "zero_i", to="seen", keepdims=0),
     ]
 
 
 def _masked(logits: str, counts: str, *, to: str) -> list[onnx.NodeProto]:
     return [
-        _node("Greater", counts, "zero", to="in_use"),
-        _node("Where", "in_use", logits, "unused_logit", to=to),
+        node("Greater", counts, "zero", to="in_use"),
+        node("Where", "in_use", logits, "unused_logit", to=to),
     ]
 
 
-def _distance_logits(prototypes: str, counts: str, *, to: str) -> list[onnx.NodeProto]:
+def distance_logits(prototypes: str, counts: str, *, to: str) -> list[onnx.NodeProto]:
     return [
-        _node("Mul", prototypes, prototypes, to="squares"),
-        _node("ReduceSum", "squares", "one_i", to="norms", keepdims=0),
-        _node("Transpose", prototypes, to="prototypes_t"),
-        _node("MatMul", "features", "prototypes_t", to="products"),
-        _node("Mul", "products", "two", to="twice"),
-        _node("Sub", "twice", "norms", to="closeness"),
+        node("Mul", prototypes, prototypes, to="squares"),
+        node("ReduceSum", "squares", "one_i", to="norms", keepdims=0),
+        node("Transpose", prototypes, to="prototypes_t"),
+        node("MatMul", "features", "prototypes_t", to="products"),
+        node("Mul", "products", "two", to="twice"),
+        node("Sub", "twice", "norms", to="closeness"),
         *_masked("closeness", counts, to=to),
     ]
 
 
 def _head_logits(counts: str, *, to: str) -> list[onnx.NodeProto]:
     return [
-        _node("Mul", "features", "state.mixing", to="mixed"),
-        _node("Transpose", "state.weight", to="weight_t"),
-        _node("MatMul", "mixed", "weight_t", to="products"),
-        _node("Add", "products", "state.bias", to="scores"),
+        node("Mul", "features", "state.mixing", to="mixed"),
+        node("Transpose", "state.weight", to="weight_t"),
+        node("MatMul", "mixed", "weight_t", to="products"),
+        node("Add", "products", "state.bias", to="scores"),
         *_masked("scores", counts, to=to),
     ]
 
 
-def _weighted_loss(logits: str) -> list[onnx.NodeProto]:
+def weighted_loss(logits: str) -> list[onnx.NodeProto]:
     """Weighted mean cross-entropy in nats; leaves log_p and total_weight."""
     return [
-        _node("LogSoftmax", logits, to="log_p", axis=1),
-        _node("Mul", "weighted", "log_p", to="weighted_log_p"),
-        _node("ReduceSum", "weighted_log_p", to="log_likelihood", keepdims=0),
-        _node("ReduceSum", "weights", to="total_weight", keepdims=0),
-        _node("Neg", "log_likelihood", to="total_loss"),
-        _node("Div", "total_loss", "total_weight", to="loss"),
+        node("LogSoftmax", logits, to="log_p", axis=1),
+        node("Mul", "weighted", "log_p", to="weighted_log_p"),
+        node("ReduceSum", "weighted_log_p", to="log_likelihood", keepdims=0),
+        node("ReduceSum", "weights", to="total_weight", keepdims=0),
+        node("Neg", "log_likelihood", to="total_loss"),
+        node("Div", "total_loss", "total_weight", to="loss"),
     ]
 
 
-def _model(
+def model(
     name: str,
     nodes: Sequence[onnx.NodeProto],
     inputs: Sequence[Port],

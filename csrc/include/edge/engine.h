@@ -23,14 +23,27 @@ struct Graphs {
   std::string_view predict;
 };
 
+/// How often adapt.onnx is called on a support set.
+enum class InnerLoop {
+  kGradient,    ///< `steps` times, each time on all of it
+  kClosedForm,  ///< once, on all of it
+  kSequential,  ///< once for each example whose weight is not 0, in the order given
+};
+
+/// The loop of this name in a manifest: "gradient", "closed_form" or "sequential".
+/// @throws Error  kBadBundle for another name
+InnerLoop inner_loop_of(const std::string& name);
+
 /// What the bundle's manifest says of its graphs.
 struct EngineSpec {
   std::vector<TensorSpec> state;
-  std::int64_t ways = 0;     ///< label slots
-  Shape input_shape;         ///< of one example
-  Shape feature_shape;       ///< of one example
-  std::int64_t steps = 1;    ///< default of `adapt`
-  bool closed_form = false;  ///< then `adapt` takes exactly one step
+  std::int64_t ways = 0;   ///< label slots
+  Shape input_shape;       ///< of one example
+  Shape feature_shape;     ///< of one example
+  std::int64_t steps = 1;  ///< default of `adapt`; 1 unless the loop is kGradient
+  InnerLoop loop = InnerLoop::kGradient;
+  std::int64_t outputs = 0;  ///< of a regression, the numbers of one target; 0: classification
+  bool variance = false;     ///< whether predict.onnx gives a variance, too
   /// Computes what adapt.onnx does, which is then not loaded; absent: adapt.onnx runs.
   std::optional<SoftmaxSgd> kernel = std::nullopt;
 };
@@ -45,7 +58,7 @@ struct RuntimeOptions {
 
 struct Adaptation {
   StatePtr state;
-  std::vector<float> losses;  ///< nats, `[steps]`
+  std::vector<float> losses;  ///< one for each call of adapt.onnx; nats where labels are taught
 };
 
 /// Immutable: every method may be called from any number of threads at once.
@@ -77,7 +90,8 @@ class Engine {
   /// @param features  `[n, *feature_shape]`, finite, n >= 1
   /// @param labels    `[n]`, each in 0..ways-1
   /// @param weights   `[n]`, finite, >= 0, not all zero; absent: all one
-  /// @param steps     1 to kMaxSteps, and 1 for closed-form bundles; absent: the bundle's
+  /// @param steps     1 to kMaxSteps, and 1 unless the bundle takes gradient steps; absent: the
+  ///                  bundle's
   /// @param start     absent: the initial state
   /// @throws Error  kShapeMismatch, kNonFinite, kEmptySupport, kLabelRange, kInvalidOption,
   ///                kBadState, kDiverged, kRuntimeFailed
@@ -86,10 +100,23 @@ class Engine {
                    std::optional<std::int64_t> steps = std::nullopt,
                    const State* start = nullptr) const;
 
+  /// The same for a regression.
+  /// @param targets  `[n, outputs]`, finite
+  /// @throws Error  as above, but kLabelRange
+  Adaptation adapt(const FloatView& features, const FloatView& targets,
+                   const std::optional<FloatView>& weights = std::nullopt,
+                   std::optional<std::int64_t> steps = std::nullopt,
+                   const State* start = nullptr) const;
+
   /// @param features  `[n, *feature_shape]`, finite, n >= 1
-  /// @return logits, `[n, ways]`
-  /// @throws Error  kShapeMismatch, kNonFinite, kBadState, kRuntimeFailed
-  Tensor predict(const FloatView& features, const State& state) const;
+  /// @param variance  not null: where to put the variance, of the result's shape
+  /// @return logits, `[n, ways]`; of a regression the mean, `[n, outputs]`
+  /// @throws Error  kShapeMismatch, kNonFinite, kBadState, kRuntimeFailed; kInvalidOption if a
+  ///                variance is wanted of a bundle that gives none
+  Tensor predict(const FloatView& features, const State& state, Tensor* variance = nullptr) const;
+
+  /// What the bundle says of its graphs.
+  const EngineSpec& spec() const noexcept;
 
   /// Which provider runs how many nodes of the embed graph; empty where the CPU runs it all.
   std::vector<NodeGroup> embed_nodes() const;

@@ -111,7 +111,7 @@ void check_top_keys(const Place& top) {
   top.check_keys(
       {"format", "name", "version", "parent", "learner", "adaptation", "steps", "ways", "labels",
        "input", "features", "state", "quantization", "quality", "provenance", "files"},
-      {"expires", "kernel"});
+      {"expires", "kernel", "outputs", "task", "variance"});
 }
 
 // The parts that a device has no use for; they are checked all the same.
@@ -158,7 +158,9 @@ SoftmaxSgd read_kernel(const Place& place, const EngineSpec& spec,
   if (kernel.weight == kernel.bias || kernel.weight == "counts" || kernel.bias == "counts") {
     place.refuse("must name two tensors, and not counts");
   }
-  if (spec.closed_form) place.refuse("needs a gradient bundle");
+  if (spec.loop != InnerLoop::kGradient) place.refuse("needs a gradient bundle");
+  if (spec.outputs > 0) place.refuse("needs a bundle that learns labels");
+  if (spec.variance) place.refuse("must not be where there is a variance");
   if (spec.feature_shape.size() != 1) place.refuse("needs features of one axis");
   std::map<std::string, Shape> wanted = {{kernel.weight, {spec.ways, spec.feature_shape[0]}},
                                          {kernel.bias, {spec.ways}},
@@ -173,12 +175,32 @@ SoftmaxSgd read_kernel(const Place& place, const EngineSpec& spec,
   return kernel;
 }
 
+// What is learned and predicted: labels, or the `outputs` numbers of a regression.
+void read_task(const Place& top, EngineSpec& spec) {
+  const auto task = top.find("task");
+  const bool regression = task && task->choice({"classification", "regression"}) == "regression";
+  const auto outputs = top.find("outputs");
+  if (regression != outputs.has_value()) {
+    (regression ? top : *outputs).refuse("outputs must be there for a regression, and only then");
+  }
+  if (outputs) spec.outputs = outputs->integer(1, kMaxWays);
+  if (const auto variance = top.find("variance")) spec.variance = variance->boolean();
+  if (regression && spec.ways != 1) top.look("ways").refuse("must be 1 for a regression");
+  if (regression && !top.look("labels").sequence(kMaxWays).empty()) {
+    top.look("labels").refuse("must be empty for a regression");
+  }
+}
+
 EngineSpec read_spec(const Place& top) {
   EngineSpec spec;
-  spec.closed_form = top.look("adaptation").choice({"gradient", "closed_form"}) == "closed_form";
+  spec.loop =
+      inner_loop_of(top.look("adaptation").choice({"gradient", "closed_form", "sequential"}));
   spec.steps = top.look("steps").integer(1, kMaxSteps);
-  if (spec.closed_form && spec.steps != 1) top.look("steps").refuse("must be 1 for a closed form");
+  if (spec.loop != InnerLoop::kGradient && spec.steps != 1) {
+    top.look("steps").refuse("must be 1 unless adaptation is gradient");
+  }
   spec.ways = top.look("ways").integer(1, kMaxWays);
+  read_task(top, spec);
 
   const Place input = top.look("input");
   input.check_keys({"shape", "dtype", "description"});

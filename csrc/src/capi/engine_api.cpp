@@ -1,6 +1,7 @@
 // edge_sdk.h: bundles and engines.
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "capi/boundary.h"
@@ -38,6 +39,31 @@ RuntimeOptions read_options(const edge_engine_options* given) {
   }
   if (options.library.empty()) options.library = edge::capi::find_runtime();
   return options;
+}
+
+struct Input {
+  const float* data;
+  std::size_t count;
+};
+
+struct Output {
+  float* data;
+  std::size_t count;
+};
+
+void predict(const edge_engine* engine, const edge_state* state, const Input& features,
+             const Output& predictions, const std::optional<Output>& variance) {
+  const edge_engine& e = require(engine, "engine");
+  const edge::State& learned = *require(state, "state").state;
+  const edge::FloatView examples =
+      rows(features.data, features.count, e.binding.feature_shape, e.feature_size, "features");
+  const std::size_t wanted = features.count / e.feature_size * edge_engine_outputs(engine);
+  check_output(predictions.data, predictions.count, wanted, "predictions");
+  if (variance) check_output(variance->data, variance->count, wanted, "variance");
+  edge::Tensor spread;
+  const edge::Tensor result = e.engine.predict(examples, learned, variance ? &spread : nullptr);
+  std::memcpy(predictions.data, result.data.get(), wanted * sizeof(float));
+  if (variance) std::memcpy(variance->data, spread.data.get(), wanted * sizeof(float));
 }
 
 }  // namespace
@@ -108,6 +134,12 @@ size_t edge_engine_ways(const edge_engine* engine) {
   return engine != nullptr ? static_cast<std::size_t>(engine->binding.ways) : 0;
 }
 
+size_t edge_engine_outputs(const edge_engine* engine) {
+  if (engine == nullptr) return 0;
+  const edge::EngineSpec& spec = engine->engine.spec();
+  return static_cast<std::size_t>(spec.outputs > 0 ? spec.outputs : spec.ways);
+}
+
 size_t edge_engine_steps(const edge_engine* engine) {
   return engine != nullptr ? engine->steps : 0;
 }
@@ -128,15 +160,19 @@ edge_status edge_embed(const edge_engine* engine, const float* x, size_t x_count
 }
 
 edge_status edge_predict(const edge_engine* engine, const edge_state* state, const float* features,
-                         size_t features_count, float* logits, size_t logits_count) {
+                         size_t features_count, float* predictions, size_t predictions_count) {
   return guarded([&] {
-    const edge_engine& e = require(engine, "engine");
-    const edge::State& learned = *require(state, "state").state;
-    const edge::FloatView examples =
-        rows(features, features_count, e.binding.feature_shape, e.feature_size, "features");
-    check_output(logits, logits_count, features_count / e.feature_size * edge_engine_ways(engine),
-                 "logits");
-    const edge::Tensor result = e.engine.predict(examples, learned);
-    std::memcpy(logits, result.data.get(), logits_count * sizeof(float));
+    predict(engine, state, {features, features_count}, {predictions, predictions_count},
+            std::nullopt);
+  });
+}
+
+edge_status edge_predict_variance(const edge_engine* engine, const edge_state* state,
+                                  const float* features, size_t features_count, float* predictions,
+                                  size_t predictions_count, float* variance,
+                                  size_t variance_count) {
+  return guarded([&] {
+    predict(engine, state, {features, features_count}, {predictions, predictions_count},
+            Output{variance, variance_count});
   });
 }

@@ -24,9 +24,23 @@ std::string_view as_text(const uint8_t* bytes, std::size_t size) {
   return {reinterpret_cast<const char*>(&require(bytes, "bytes")), size};
 }
 
-// Memory comes first, so that nothing fails once there is a state.
+// How many losses adapting gives: one for each call of adapt.onnx.
+std::size_t count_losses(const edge_engine& engine, std::int64_t n,
+                         const std::optional<FloatView>& weights,
+                         std::optional<std::int64_t> steps) {
+  if (engine.engine.spec().loop == edge::InnerLoop::kSequential) {
+    if (!weights) return static_cast<std::size_t>(n);
+    const float* const end = weights->data + weights->shape[0];
+    return static_cast<std::size_t>(
+        std::count_if(weights->data, end, [](float weight) { return weight != 0; }));
+  }
+  return steps ? static_cast<std::size_t>(*steps) : engine.steps;
+}
+
+// Memory comes first, so that nothing fails once there is a state. `answers`: slots or targets.
+template <typename T>
 std::unique_ptr<edge_state> adapt(const edge_engine& engine, const FloatView& features,
-                                  const LabelView& slots, const edge_adapt_options* given) {
+                                  const edge::View<T>& answers, const edge_adapt_options* given) {
   edge_adapt_options options;
   edge_adapt_options_init(&options);
   if (given != nullptr) {
@@ -42,13 +56,13 @@ std::unique_ptr<edge_state> adapt(const edge_engine& engine, const FloatView& fe
   }
   std::optional<std::int64_t> steps;
   if (options.steps != 0) steps = options.steps;
-  const auto num_steps = steps ? static_cast<std::size_t>(*steps) : engine.steps;
   if (options.losses != nullptr || options.num_losses > 0) {
-    edge::capi::check_output(options.losses, options.num_losses, num_steps, "losses");
+    const std::size_t wanted = count_losses(engine, features.shape[0], weights, steps);
+    edge::capi::check_output(options.losses, options.num_losses, wanted, "losses");
   }
   auto handle = std::make_unique<edge_state>();
   edge::Adaptation result =
-      engine.engine.adapt(features, slots, weights, steps,
+      engine.engine.adapt(features, answers, weights, steps,
                           options.start != nullptr ? options.start->state.get() : nullptr);
   if (options.losses != nullptr) {
     std::copy(result.losses.begin(), result.losses.end(), options.losses);
@@ -87,6 +101,22 @@ edge_status edge_adapt(const edge_engine* engine, const float* features, size_t 
     const FloatView examples =
         rows(features, features_count, e.binding.feature_shape, e.feature_size, "features");
     *state = adapt(e, examples, row(slots, num_slots, "slots"), options).release();
+  });
+}
+
+edge_status edge_adapt_values(const edge_engine* engine, const float* features,
+                              size_t features_count, const float* targets, size_t targets_count,
+                              const edge_adapt_options* options, edge_state** state) {
+  return guarded([&] {
+    const edge_engine& e = require(engine, "engine");
+    require(state, "state");
+    edge::check_teaches(e.engine.spec(), edge::Task::kRegression);
+    const FloatView examples =
+        rows(features, features_count, e.binding.feature_shape, e.feature_size, "features");
+    const std::int64_t outputs = e.engine.spec().outputs;
+    const FloatView values =
+        rows(targets, targets_count, {outputs}, static_cast<std::size_t>(outputs), "targets");
+    *state = adapt(e, examples, values, options).release();
   });
 }
 

@@ -34,7 +34,7 @@ def engine_arguments(bundle: Path) -> EngineArguments:
         "input_shape": tuple(manifest["input"]["shape"]),
         "feature_shape": tuple(manifest["features"]["shape"]),
         "steps": manifest["steps"],
-        "closed_form": manifest["adaptation"] == "closed_form",
+        "adaptation": manifest["adaptation"],
         "library": str(find_runtime_library()),
         "providers": ["cpu"],
         "threads": 1,

@@ -23,9 +23,10 @@ def shots(label: str, n: int = 3, *, draw: int = 0) -> Any:
     return tiny.class_examples(np.random.default_rng(draw), n, seed=SEEDS[label])
 
 
-@pytest.fixture(params=["closed_form", "gradient"])
-def bundle(request: pytest.FixtureRequest, tiny_bundle: Path, tiny_gradient_bundle: Path) -> Path:
-    return tiny_bundle if request.param == "closed_form" else tiny_gradient_bundle
+@pytest.fixture(params=["tiny_bundle", "tiny_gradient_bundle", "tiny_sequential_bundle"])
+def bundle(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture
