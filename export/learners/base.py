@@ -108,6 +108,18 @@ class Learner(nn.Module, ABC):
         """
         return self.settings[name]
 
+    def size(self, name: str) -> int:
+        """One of the settings that is a number of things.
+
+        Raises:
+            InvalidOptionError: It is below 1.
+        """
+        value = int(self.settings[name])
+        if value < 1:
+            msg = f"{name} must be >= 1, got {value}"
+            raise InvalidOptionError(msg)
+        return value
+
     @property
     def steps(self) -> int:
         """Calls of `adapt` that make one adaptation."""
