@@ -10,12 +10,15 @@ from edge_sdk.errors import InvalidOptionError
 from export.learners.anil import Anil
 from export.learners.lstm import Lstm
 from export.learners.maml import Maml
+from export.learners.mann import Mann
 from export.learners.prototypical import Prototypical
 
 if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
 
-LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (Prototypical, Anil, Maml, Lstm)}
+LEARNERS: dict[str, type[Learner]] = {
+    cls.name: cls for cls in (Prototypical, Anil, Maml, Lstm, Mann)
+}
 
 
 def learner_class(name: str) -> type[Learner]:
