@@ -9,6 +9,7 @@ import torch
 from edge_sdk.errors import InvalidOptionError
 from export.learners.anil import Anil
 from export.learners.incontext import InContext
+from export.learners.lora import Lora
 from export.learners.lstm import Lstm
 from export.learners.maml import Maml
 from export.learners.mann import Mann
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
 
 LEARNERS: dict[str, type[Learner]] = {
-    cls.name: cls for cls in (Prototypical, Anil, Maml, InContext, Lstm, Mann)
+    cls.name: cls for cls in (Prototypical, Anil, Maml, InContext, Lstm, Mann, Lora)
 }
 
 
