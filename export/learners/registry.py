@@ -13,13 +13,14 @@ from export.learners.lora import Lora
 from export.learners.lstm import Lstm
 from export.learners.maml import Maml
 from export.learners.mann import Mann
+from export.learners.prompt_tuning import PromptTuning
 from export.learners.prototypical import Prototypical
 
 if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
 
 LEARNERS: dict[str, type[Learner]] = {
-    cls.name: cls for cls in (Prototypical, Anil, Maml, InContext, Lstm, Mann, Lora)
+    cls.name: cls for cls in (Prototypical, Anil, Maml, InContext, Lstm, Mann, Lora, PromptTuning)
 }
 
 
