@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_sdk.manifest import SoftmaxSgd
     from export.learners.recipe import Recipe
+    from export.stored_weights import WeightEncoding
 
 Task = Literal["classification", "regression"]
 
@@ -129,6 +130,11 @@ class Learner(nn.Module, ABC):
     def has_variance(self) -> bool:
         """Whether `predict` gives a variance, too."""
         return False
+
+    @property
+    def weight_encoding(self) -> WeightEncoding:
+        """How large weights that `adapt` and `predict` read are stored in a bundle."""
+        return "float16"
 
     def kernel(self) -> SoftmaxSgd | None:
         """The native kernel that computes what `adapt` does, if there is one."""

@@ -15,12 +15,14 @@ from export.learners.maml import Maml
 from export.learners.mann import Mann
 from export.learners.prompt_tuning import PromptTuning
 from export.learners.prototypical import Prototypical
+from export.learners.qlora import QLora
 
 if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
 
 LEARNERS: dict[str, type[Learner]] = {
-    cls.name: cls for cls in (Prototypical, Anil, Maml, InContext, Lstm, Mann, Lora, PromptTuning)
+    cls.name: cls
+    for cls in (Prototypical, Anil, Maml, InContext, Lstm, Mann, Lora, PromptTuning, QLora)
 }
 
 
