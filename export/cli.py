@@ -78,6 +78,9 @@ def train(
     ] = None,
     ways: Annotated[int, typer.Option(min=2, help="Label slots of the bundle.")] = 32,
     hidden: Annotated[int | None, typer.Option(min=8, help="Channels of the backbone.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Frozen backbone: conv4 or resnet-lite.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="NAME=NUMBER, an option of the learner; may be repeated."),
@@ -132,6 +135,7 @@ def train(
         learner,
         LearnerOptions(
             hidden=hidden or defaults.hidden,
+            backbone=backbone or defaults.backbone,
             ways=ways,
             steps=defaults.inner_steps,
             settings={**defaults.settings, **chosen},

@@ -38,6 +38,7 @@ class LearnerOptions:
     Attributes:
         input_shape: One example, `[1, 28, 28]` for images.
         hidden: Channels of the backbone.
+        backbone: Name of the frozen backbone, see `export.backbones.registry`.
         ways: Label slots of the exported bundle; training may use any number.
         steps: Inner steps of gradient learners.
         settings: Values of the learner's own options, in place of its `defaults`.
@@ -47,6 +48,7 @@ class LearnerOptions:
 
     input_shape: tuple[int, ...] = (1, 28, 28)
     hidden: int = 64
+    backbone: str = "conv4"
     ways: int = 32
     steps: int = 5
     settings: Mapping[str, int | float] = field(default_factory=dict)

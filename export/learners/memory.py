@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from export.learners.base import one_hot
+from export.learners.base import UNUSED_LOGIT, one_hot
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from export.learners.base import Role, State
+
+_FEWEST_VOTES = 1e-35
+"""Far above the smallest float32, so that every runtime rounds what lies below alike."""
 
 KEYS, LABELS, WEIGHTS = "memory.keys", "memory.labels", "memory.weights"
 
@@ -114,3 +117,20 @@ def _rows_that_stay(slots: Tensor, strengths: Tensor, capacity: int) -> tuple[Te
     pick = (target == rows[:, None]).to(live.dtype) * stays
     index = (pick @ (age - 1)).to(torch.int64)
     return index, pick.sum(1) > 0
+
+
+def log_votes(scores: Tensor, state: State) -> Tensor:
+    """Log of each slot's votes, up to one constant a query: a stored example votes exp(score).
+
+    Args:
+        scores: `[n, capacity]`: how well each query fits each stored example.
+        state: Holds the memory.
+
+    Returns:
+        `[n, ways]`; slots without an example get a low number, to be masked.
+    """
+    live = state[WEIGHTS] > 0
+    masked = torch.where(live, scores, UNUSED_LOGIT)
+    top = masked.amax(-1, keepdim=True).detach()
+    votes = (torch.exp(masked - top) * state[WEIGHTS]) @ memory_labels(state)
+    return torch.log(votes.clamp_min(_FEWEST_VOTES))

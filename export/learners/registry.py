@@ -8,21 +8,43 @@ import torch
 
 from edge_sdk.errors import InvalidOptionError
 from export.learners.anil import Anil
+from export.learners.hypernetwork import Hypernetwork
 from export.learners.incontext import InContext
 from export.learners.lora import Lora
 from export.learners.lstm import Lstm
 from export.learners.maml import Maml
 from export.learners.mann import Mann
+from export.learners.matching import Matching
 from export.learners.prompt_tuning import PromptTuning
 from export.learners.prototypical import Prototypical
 from export.learners.qlora import QLora
+from export.learners.relation import Relation
+from export.learners.retrieval import Retrieval
+from export.learners.ridge import Ridge
+from export.learners.siamese import Siamese
 
 if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
 
 LEARNERS: dict[str, type[Learner]] = {
     cls.name: cls
-    for cls in (Prototypical, Anil, Maml, InContext, Lstm, Mann, Lora, PromptTuning, QLora)
+    for cls in (
+        Prototypical,
+        Anil,
+        Maml,
+        Matching,
+        Siamese,
+        Relation,
+        Retrieval,
+        Ridge,
+        Hypernetwork,
+        InContext,
+        Lstm,
+        Mann,
+        Lora,
+        PromptTuning,
+        QLora,
+    )
 }
 
 
