@@ -22,7 +22,7 @@ from export.gates import GateOptions, ParityReport, check_embed, check_kernel, c
 from export.init_graph import InitEncoding, init_graph
 from export.intervals import Mean, mean_interval
 from export.model_card import model_card
-from export.quantize import Target, quantize_embed
+from export.quantize import Target, WeightBits, quantize_embed
 from export.stored_weights import WeightEncoding, encode, holds_weights, rounded
 from export.tasks.base import TRAIN, VALIDATION
 from export.to_onnx import export_graphs
@@ -49,6 +49,7 @@ class ExportOptions:
             then the whole network), else 32.
         weights: Bits of the large weights that adapt.onnx and predict.onnx hold; None: what the
             learner asks for.
+        weight_bits: Bits of the weights of the quantized embed.onnx.
         calibration_images: Training images that set the activation ranges.
         gate: Limits of the parity gate.
         accuracy: Episodes of the validation split on which quantization is judged; of fewer ways
@@ -62,6 +63,7 @@ class ExportOptions:
     target: Target = "arm64"
     init_encoding: InitEncoding | None = None
     weights: WeightEncoding | None = None
+    weight_bits: WeightBits = 8
     calibration_images: int = 500
     gate: GateOptions = field(default_factory=GateOptions)
     accuracy: EvaluateOptions = field(
@@ -140,8 +142,10 @@ def export_bundle(
     embed = "none"
     if learner.has_embed:
         x = _calibration_images(source, o)
-        shipped["embed.onnx"] = quantize_embed(graphs["embed.onnx"], x, target=o.target)
-        embed = "int8"
+        shipped["embed.onnx"] = quantize_embed(
+            graphs["embed.onnx"], x, target=o.target, weight_bits=o.weight_bits
+        )
+        embed = f"int{o.weight_bits}"
     quantization = {"embed": embed, "init": encoding, "target": o.target}
     if any(holds_weights(graph) for graph in graphs.values()):
         quantization["weights"] = weights

@@ -21,9 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_sdk.errors import InvalidOptionError
-from export.backbones.conv4 import FrozenConv4, feature_dim
 from export.learners.base import (
-    Learner,
     LearnerOptions,
     Role,
     State,
@@ -31,6 +29,7 @@ from export.learners.base import (
     one_hot,
     support_loss,
 )
+from export.learners.frozen import FrozenLearner
 from export.learners.memory import (
     KEYS,
     MEMORY_ROLES,
@@ -47,7 +46,7 @@ NORM_EPS = 1e-5
 _MASKED = -1e9
 
 
-class InContext(Learner):
+class InContext(FrozenLearner):
     """State: the examples as tokens, each layer's keys and values of them, and the prototypes.
 
     Adapting stores the support set and runs the context through the layers once; predicting runs
@@ -96,9 +95,7 @@ class InContext(Learner):
         if self.width % heads:
             msg = f"width must be a multiple of heads, got {self.width} and {heads}"
             raise InvalidOptionError(msg)
-        dim = feature_dim(options.input_shape, options.hidden)
-        self.backbone = FrozenConv4(options.input_shape, options.hidden)
-        self.project = nn.Linear(dim, self.width, bias=False)
+        self.project = nn.Linear(self.dim, self.width, bias=False)
         layers = range(self.size("layers"))
         self.layers = tuple(_Layer(self.width, heads) for _ in layers)
         self.registered = nn.ModuleList(self.layers)  # the same modules, as torch finds them
@@ -114,7 +111,7 @@ class InContext(Learner):
         }
 
     def embed(self, x: Tensor) -> Tensor:
-        features: Tensor = self.project(self.backbone(x))
+        features: Tensor = self.project(super().embed(x))
         return features
 
     def adapt(

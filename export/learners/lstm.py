@@ -16,9 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from export.backbones.conv4 import FrozenConv4, feature_dim
 from export.learners.base import (
-    Learner,
     LearnerOptions,
     Role,
     State,
@@ -26,6 +24,7 @@ from export.learners.base import (
     one_hot,
     support_loss,
 )
+from export.learners.frozen import FrozenLearner
 from export.learners.recipe import MIRROR, ONE_SHOT_20, VALIDATE_20, Recipe
 from export.train_options import TrainOptions
 
@@ -36,7 +35,7 @@ NO_EXAMPLES = 0.05
 """Added to the number of own examples before its logarithm is taken."""
 
 
-class Lstm(Learner):
+class Lstm(FrozenLearner):
     """State: hidden and cell vector of every slot; adapting reads one example.
 
     A slot's cell sees the example, the slot's own hidden vector, the mean hidden vector of the
@@ -86,9 +85,7 @@ class Lstm(Learner):
         super().__init__(options)
         width = self.size("width")
         self.width = width
-        dim = feature_dim(options.input_shape, options.hidden)
-        self.backbone = FrozenConv4(options.input_shape, options.hidden)
-        self.project = nn.Linear(dim, width, bias=False)
+        self.project = nn.Linear(self.dim, width, bias=False)
         # gates lie in the order input, forget, output, candidate
         self.from_example = nn.Parameter(0.1 * torch.randn(width, 4 * width) / math.sqrt(width))
         self.from_hidden = nn.Parameter(torch.zeros(width, 4 * width))
@@ -115,7 +112,7 @@ class Lstm(Learner):
 
     def embed(self, x: Tensor) -> Tensor:
         # unit-order features, which the cell's tanh passes almost unchanged
-        features: Tensor = self.project(self.backbone(x))
+        features: Tensor = self.project(super().embed(x))
         return features * float(self.width**-0.5)
 
     def adapt(

@@ -7,7 +7,8 @@ access (LRUA, section 3.2).
 There a label comes one step after its example, so a write goes to the row that was read a step ago;
 here both come together, and a write goes to the row that is read for this example and label, or to
 the least used row. Labels are kept beside the keys as weights over slots, not as codes inside them:
-exactly no slot is special. Predicting reads the memory and leaves it as it is.
+exactly no slot is special. Predicting reads the memory and leaves it as it is, so a row's usage
+counts the writes to it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_sdk.errors import InvalidOptionError
-from export.backbones.conv4 import FrozenConv4, feature_dim
 from export.learners.base import (
-    Learner,
     LearnerOptions,
     Role,
     State,
@@ -29,6 +28,7 @@ from export.learners.base import (
     one_hot,
     support_loss,
 )
+from export.learners.frozen import FrozenLearner, unit_rows
 from export.learners.recipe import MIRROR, ONE_SHOT_20, VALIDATE_20, Recipe
 from export.train_options import TrainOptions
 
@@ -36,15 +36,15 @@ UNWRITTEN = -1e-3
 """Usage of the first row that will be written; all that were not written yet are below 0."""
 
 _EPS = 1e-6
-_TINY = 1e-12
+_TINY = 1e-30
 _MASKED = -1e9
 
 
-class Mann(Learner):
+class Mann(FrozenLearner):
     """State: rows of keys, their labels and their usage; adapting writes one example.
 
-    `counts` is how much of each slot the memory holds: a label whose rows are all overwritten by
-    newer ones is out of use again.
+    `counts` is how much of each slot the memory holds: next to nothing of a label whose rows were
+    all overwritten by newer ones.
     """
 
     name = "mann"
@@ -86,9 +86,7 @@ class Mann(Learner):
         if not 0 < self.decay <= 1:
             msg = f"decay must be in (0, 1], got {self.decay}"
             raise InvalidOptionError(msg)
-        dim = feature_dim(options.input_shape, options.hidden)
-        self.backbone = FrozenConv4(options.input_shape, options.hidden)
-        self.controller = nn.Linear(dim, self.width, bias=False)
+        self.controller = nn.Linear(self.dim, self.width, bias=False)
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
         self.label_sharpness = nn.Parameter(torch.tensor(10.0))
         # the write gate sees how near the row that was read is, and whether it has the same label;
@@ -107,7 +105,7 @@ class Mann(Learner):
         }
 
     def embed(self, x: Tensor) -> Tensor:
-        features: Tensor = self.controller(self.backbone(x))
+        features: Tensor = self.controller(super().embed(x))
         return features
 
     def adapt(
@@ -115,11 +113,11 @@ class Mann(Learner):
     ) -> tuple[State, Tensor]:
         keys, values, usage = (state[f"memory.{k}"] for k in ("keys", "labels", "usage"))
         hot = one_hot(labels, values.shape[1], features.dtype)
-        key = _unit(features)
+        key = unit_rows(features)
         written = usage > 0
         any_written = written.any().to(features.dtype)
 
-        near = (_unit(keys) @ key.T)[:, 0]
+        near = (unit_rows(keys) @ key.T)[:, 0]
         same = (values @ hot[0]) / torch.clamp(values.sum(-1), min=_EPS)
         address = torch.exp(self.log_sharpness) * near + self.label_sharpness * same
         read = torch.softmax(torch.where(written, address, _MASKED), dim=0) * any_written
@@ -134,24 +132,21 @@ class Mann(Learner):
         after = {
             "memory.keys": kept * keys + write[:, None] * key,
             "memory.labels": after_values,
-            "memory.usage": self.decay * usage + read + write,
+            "memory.usage": self.decay * usage + write,
             "counts": after_values.sum(0),
         }
         return after, support_loss(self.predict(after, features), hot, weights)
 
     def predict(self, state: State, features: Tensor) -> Tensor:
         keys, values, counts = state["memory.keys"], state["memory.labels"], state["counts"]
-        near = torch.exp(self.log_sharpness) * (_unit(features) @ _unit(keys).T)
+        near = torch.exp(self.log_sharpness) * (unit_rows(features) @ unit_rows(keys).T)
         near = torch.where(state["memory.usage"] > 0, near, _MASKED)
         top = near.max(-1, keepdim=True).values
-        # each slot's mean closeness, so that more examples of a label do not speak louder
-        share = values / torch.clamp(counts, min=_EPS)
+        # each slot's mean closeness, so that more examples of a label do not speak louder; what is
+        # left of one that was overwritten speaks softly
+        share = values / torch.clamp(counts, min=1.0)
         closeness = torch.exp(near - top) @ share
-        return mask_unused(torch.log(closeness + _TINY), counts)
-
-
-def _unit(x: Tensor) -> Tensor:
-    return x * torch.rsqrt((x * x).sum(-1, keepdim=True) + _EPS)
+        return mask_unused(torch.log(closeness.clamp_min(_TINY)), counts)
 
 
 def _first_smallest(usage: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from export.backbones.vit import FrozenTokens, TopLayers, check_sizes
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
+from export.learners.frozen import unit_rows
 from export.learners.gradient import gradient_step, slots_in_use
 from export.learners.recipe import MIRROR, VALIDATE_20, Recipe
 from export.train_options import TrainOptions
@@ -28,8 +29,8 @@ class VitTransfer(Learner):
         "adapted": 1,  # top layers that adapt
         "depth": 4,
         "heads": 4,
-        "head_rate": 1.0,
-        "rate": 0.1,  # of the adapters
+        "head_rate": 10.0,
+        "rate": 1.0,  # of the adapters
     }
     recipes: ClassVar[dict[str, Recipe]] = {
         "omniglot": Recipe(
@@ -106,6 +107,6 @@ class VitTransfer(Learner):
         return gradient_step(self, state, features, labels, weights, rates)
 
     def predict(self, state: State, features: Tensor) -> Tensor:
-        z = self.run_top(state, features) * float(self.dim**-0.5)  # of unit order
+        z = unit_rows(self.run_top(state, features))  # pre-training compares directions, too
         logits = z @ state["head.weight"].T + state["head.bias"]
         return mask_unused(logits, state["counts"])
