@@ -42,9 +42,7 @@ def episode_loss(
 
 def episode_logits(learner: Learner, batch: EpisodeBatch, images: Tensor | None = None) -> Tensor:
     """Query logits after adapting, `[episodes, ways * queries, ways]`."""
-    if images is None:
-        images = torch.from_numpy(batch.images)
-    features = learner.embed(images.to(next(learner.parameters()).dtype))
+    features = _embedded(learner, batch, images)
     weights = features.new_ones(batch.support.shape[1])
 
     def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
@@ -58,3 +56,31 @@ def episode_logits(learner: Learner, batch: EpisodeBatch, images: Tensor | None 
         features[torch.from_numpy(batch.query)],
     )
     return logits
+
+
+def episode_logits_by_step(
+    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Query logits after each call of `adapt`, each `[episodes, ways * queries, ways]`."""
+    features = _embedded(learner, batch, images)
+    weights = features.new_ones(batch.support.shape[1])
+
+    def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> tuple[Tensor, ...]:
+        state, logits = learner.init(batch.ways), []
+        for _ in range(learner.steps):
+            state, _ = learner.adapt(state, support, labels, weights)
+            logits.append(learner.predict(state, query))
+        return tuple(logits)
+
+    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(
+        features[torch.from_numpy(batch.support)],
+        torch.from_numpy(batch.support_y),
+        features[torch.from_numpy(batch.query)],
+    )
+    return found
+
+
+def _embedded(learner: Learner, batch: EpisodeBatch, images: Tensor | None) -> Tensor:
+    if images is None:
+        images = torch.from_numpy(batch.images)
+    return learner.embed(images.to(next(learner.parameters()).dtype))

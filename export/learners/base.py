@@ -87,6 +87,9 @@ class Learner(nn.Module, ABC):
     defaults: ClassVar[Mapping[str, int | float]] = {}
     """The learner's own options and their values; `setting` reads them."""
 
+    objective: ClassVar[str] = "query_loss"
+    """What training lowers, by name; see `export.objectives.registry`."""
+
     recipes: ClassVar[Mapping[str, Recipe]] = {}
     """How it is trained by default, by name of the task source; see `export.recipes`."""
 
@@ -149,6 +152,10 @@ class Learner(nn.Module, ABC):
     def embed(self, x: Tensor) -> Tensor:
         """Frozen features of `x` `[n, *input_shape]`; the input itself where nothing is frozen."""
         return x
+
+    def represent(self, x: Tensor) -> Tensor:
+        """What supervised pre-training classifies, `[n, dim]`: the features, unless overridden."""
+        return self.embed(x).flatten(1)
 
     has_embed: ClassVar[bool] = True
     """False where nothing is frozen; the bundle then has no embed.onnx."""
