@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 LEVELS = 16
 _LLOYD_ROUNDS = 20
+_NODE_BYTES = 1000
+"""What the nodes that unpack a tensor take: small tensors stay as they are."""
+
 _DAMPING = 0.01
 """Of the input covariance's diagonal, as in the paper: keeps its inverse finite."""
 
@@ -59,7 +62,7 @@ def round_weights(graph: bytes, x: Float32) -> bytes:
 
 
 def pack_weights(model: onnx.ModelProto) -> int:
-    """Store int8 weights of at most 16 values a channel in 4 bits each, in place.
+    """Store int8 weights of at most 16 values a channel in 4 bits each, in place, where it pays.
 
     Args:
         model: A graph whose weights are int8 inputs of DequantizeLinear, one scale a channel.
@@ -76,6 +79,8 @@ def pack_weights(model: onnx.ModelProto) -> int:
             continue
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         values = np.moveaxis(numpy_helper.to_array(tensor), axis, 0)
+        if values.size // 2 <= len(values) * LEVELS + _NODE_BYTES:
+            continue
         found = _indices(values.reshape(len(values), -1))
         if found is None:
             continue

@@ -70,9 +70,7 @@ def quantize_embed(
     if target not in get_args(Target):
         msg = f"target must be one of {', '.join(get_args(Target))}, got {target!r}"
         raise InvalidOptionError(msg)
-    if weight_bits not in get_args(WeightBits):
-        msg = f"weight_bits must be 4 or 8, got {weight_bits}"
-        raise InvalidOptionError(msg)
+    check_bits(weight_bits)
     if len(calibration_x) == 0:
         msg = "calibration needs at least one input"
         raise InvalidOptionError(msg)
@@ -85,6 +83,19 @@ def quantize_embed(
     if weight_bits == 4:
         pack_weights(model)
     return serialize(model, batch_inputs=["x"])
+
+
+def check_bits(bits: int) -> WeightBits:
+    """A number of bits that weights can have.
+
+    Raises:
+        InvalidOptionError: They cannot.
+    """
+    for known in (4, 8):
+        if bits == known:
+            return known
+    msg = f"weight_bits must be 4 or 8, got {bits}"
+    raise InvalidOptionError(msg)
 
 
 def _quantize(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
+from torch import nn
+
 from export.backbones.vit import FrozenTokens, TopLayers, check_sizes
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.frozen import unit_rows
@@ -68,6 +71,8 @@ class VitTransfer(Learner):
         frozen_depth = depth - self.num_adapted
         self.bottom = FrozenTokens(options.input_shape, self.dim, heads, frozen_depth)
         self.top = TopLayers(self.dim, heads, self.num_adapted)
+        # centred features: a mean that all images share would bound the head's stable step sizes
+        self.spread = nn.BatchNorm1d(self.dim, affine=False)
 
     @abstractmethod
     def adapters(self) -> State:
@@ -78,7 +83,8 @@ class VitTransfer(Learner):
         """The top layers under `adapters`: `[n, tokens, width]` -> `[n, width]`."""
 
     def represent(self, x: Tensor) -> Tensor:
-        return self.run_top(self.adapters(), self.embed(x))
+        centred: Tensor = self.spread(self.run_top(self.adapters(), self.embed(x)))
+        return centred
 
     def init(self, ways: int) -> State:
         adapters = self.adapters()
@@ -99,14 +105,15 @@ class VitTransfer(Learner):
     ) -> tuple[State, Tensor]:
         # the gradient of the mean loss shrinks as 1 / ways; undo it, so that one rate suits any
         # ways
-        scale = slots_in_use(state, labels, weights)
-        head = float(self.setting("head_rate")) * scale
-        adapter = float(self.setting("rate")) * scale.new_ones(())
-        rates = dict.fromkeys(self.adapters(), adapter)
+        head = self.setting("head_rate") * slots_in_use(state, labels, weights)
+        rates: dict[str, Tensor | float] = dict.fromkeys(self.adapters(), self.setting("rate"))
         rates |= {"head.weight": head, "head.bias": head}
         return gradient_step(self, state, features, labels, weights, rates)
 
     def predict(self, state: State, features: Tensor) -> Tensor:
-        z = unit_rows(self.run_top(state, features))  # pre-training compares directions, too
+        mean, variance = self.spread.running_mean, self.spread.running_var
+        pooled = self.run_top(state, features)
+        z = (pooled - mean) * torch.rsqrt(variance + self.spread.eps)
+        z = unit_rows(z)  # pre-training compares directions, too
         logits = z @ state["head.weight"].T + state["head.bias"]
         return mask_unused(logits, state["counts"])
