@@ -232,8 +232,8 @@ class Engine:
         self._check_task("classification", "predict_values")
         _check_state(state)
         inputs = as_batch(x, shape=self._bundle.manifest.input.shape)
-        features, *prediction = self._core.embed_and_predict(inputs, state)
-        return features, Prediction(*prediction)
+        features, logits, variance = self._core.embed_and_predict(inputs, state)
+        return features, Prediction(logits, variance)
 
     def _check_steps(self, steps: int) -> None:
         check_count(steps, name="steps", largest=MAX_STEPS)
@@ -243,7 +243,7 @@ class Engine:
             raise InvalidOptionError(msg)
 
 
-def _kernel_arguments(kernel: Kernel | None) -> _core.KernelSpec | None:
+def _kernel_arguments(kernel: Kernel | None) -> _core._KernelSpec | None:
     match kernel:
         case None:
             return None

@@ -69,7 +69,7 @@ def episode_logits_by_step(
         state, logits = learner.init(batch.ways), []
         for _ in range(learner.steps):
             state, _ = learner.adapt(state, support, labels, weights)
-            logits.append(learner.predict(state, query))
+            logits.append(predict_mean(learner, state, query))
         return tuple(logits)
 
     found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(
