@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_sdk.background import pause, yield_to_the_app
 from edge_sdk.errors import AdaptCancelledError, EmptySupportError
-from edge_sdk.guardrail import judge
+from edge_sdk.guardrail import Probe, judge
 from edge_sdk.personal_state import fit, slots_of
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ class Adapter:
 
     def __init__(self, engine: Engine, live: LiveState, guardrail: GuardrailOptions | None) -> None:
         self._engine, self._live, self._guardrail = engine, live, guardrail
+        self._probe = None if guardrail is None else Probe.of(engine)
         self._one_at_a_time = threading.Lock()
         self._lock = threading.Lock()
         self._jobs: tuple[AdaptJob, ...] = ()
@@ -289,6 +290,7 @@ class Adapter:
             slots_of(self._engine.bundle.manifest, examples),
             candidate.state,
             current=np.array([example.id in seen for example in examples]),
+            probe=self._probe,
             options=self._guardrail,
             after_fold=job.after_part(fitted, 1.0),
         )

@@ -61,9 +61,9 @@ class AuditJournal:
 
         Lines that an earlier crash left out of the file are planned with them.
         """
-        rows = self._rows()
+        rows, damaged = self._rows()
         new = [*self._later, *self._new]
-        if not rows and not new:
+        if not rows and not new and not damaged:
             return
         found = self._standing(rows)
         self._force = found is not None and (found.gap or found.end is None)
@@ -75,10 +75,14 @@ class AuditJournal:
                 missing = tuple(chained(again, after=after))
         else:
             after = rows[-1].end if rows else ChainEnd()
-        made = chained(new, after=missing[-1].end if missing else after)
+        if missing:
+            after = missing[-1].end
+        if damaged > after.seq:  # it never reached the file: its number stays free there
+            after, self._force = ChainEnd(damaged, after.digest), True
+        made = chained(new, after=after)
         self._lines = (*missing, *made)
         left = self._lines or rows[-1:]
-        if left != rows:
+        if left and (left != rows or damaged):
             self._store.outbox.replace((line.record.seq, line.data) for line in left)
 
     def end(self, *, committed: bool) -> None:
@@ -123,12 +127,12 @@ class AuditJournal:
             return None
         return found
 
-    def _rows(self) -> tuple[AuditLine, ...]:
-        """Stored lines; a damaged one is left out, so that the file shows the gap it leaves."""
-        lines = []
-        for data in self._store.outbox.lines():
+    def _rows(self) -> tuple[tuple[AuditLine, ...], int]:
+        """Stored lines, and the number of the last one that is damaged, 0 for none."""
+        lines, damaged = [], 0
+        for seq, data in self._store.outbox.lines():
             try:
                 lines.append(read_line(data))
             except BadLineError:
-                continue
-        return tuple(lines)
+                damaged = seq
+        return tuple(lines), damaged

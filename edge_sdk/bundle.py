@@ -21,12 +21,14 @@ from edge_sdk.manifest import (
     MANIFEST_NAME,
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
+    PROBE_NAME,
     REQUIRED_NAMES,
     SIGNATURE_NAME,
     Manifest,
     is_compiled_embed,
 )
 from edge_sdk.manifest_json import parse_manifest
+from edge_sdk.probe_file import parse_probe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from edge_sdk.trust import TrustedKey, TrustPolicy
 
 _DIGEST_LINE = re.compile(rb"[0-9a-f]{64}\n")
-_KNOWN_NAMES = frozenset((*LISTED_NAMES, MANIFEST_NAME, DIGEST_NAME, SIGNATURE_NAME))
+_KNOWN_NAMES = frozenset((*LISTED_NAMES, PROBE_NAME, MANIFEST_NAME, DIGEST_NAME, SIGNATURE_NAME))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,8 @@ def open_bundle(path: str | os.PathLike[str], *, trust: TrustPolicy | None = Non
     for name, data in files.items():
         if name.endswith(".onnx"):
             _core.check_graph(name, data)
+    if PROBE_NAME in files:
+        parse_probe(files[PROBE_NAME], manifest)
     if trust is not None and trust.home is not None:
         AcceptedVersions(trust.home).accept(manifest.name, _candidate(manifest, digest))
     return Bundle(

@@ -21,7 +21,7 @@ user's own meaning of a label; only the probe set, which the bundle's maker labe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -44,7 +44,9 @@ from edge_sdk.guardrail_rule import (
     serving_state,
 )
 from edge_sdk.label_noise import suspect_share
+from edge_sdk.manifest import PROBE_NAME
 from edge_sdk.paired_tests import GuessComparison, PairedComparison
+from edge_sdk.probe_file import parse_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +72,17 @@ class Probe:
 
     features: Float32Array
     slots: Int64Array
+
+    @classmethod
+    def of(cls, engine: Engine) -> Self | None:
+        """The bundle's own probe set, of the labels that its starting state has in use."""
+        bundle = engine.bundle
+        data = bundle.files.get(PROBE_NAME)
+        if data is None:
+            return None
+        features, slots = parse_probe(data, bundle.manifest)
+        known = (engine.initial_state()["counts"] > 0)[slots]
+        return cls(features[known], slots[known]) if known.any() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,15 +181,15 @@ class LiveStore:
     @contextmanager
     def _recorded(self) -> Iterator[None]:
         """A transaction whose entries reach the audit log when it has committed, and only then."""
-        try:
-            with self._looking_again_after_an_interrupt():
+        with self._looking_again_after_an_interrupt():
+            try:
                 yield
-        except BaseException:
-            self._journal.end(committed=False)
-            self._watch_stale = True
-            raise
-        self._journal.end(committed=True)
-        failure = self._journal.flush()
+            except BaseException:
+                self._journal.end(committed=False)
+                self._watch_stale = True
+                raise
+            self._journal.end(committed=True)
+            failure = self._journal.flush()
         if failure:
             self._untold.append((EventKind.AUDIT_FAILED, failure))
 

@@ -18,12 +18,14 @@ DIGEST_NAME = "manifest.sha256"
 SIGNATURE_NAME = "manifest.sig"
 """Optional; with the other two, not listed in the manifest."""
 EMBED_NAME = "embed.onnx"
+PROBE_NAME = "probe.bin"
+"""Optional: examples of the base task (`edge_sdk.probe_file`)."""
 MODEL_CARD_NAME = "MODEL_CARD.md"
 GRAPH_NAMES = ("init.onnx", "adapt.onnx", "predict.onnx")
 """Graphs of every bundle; `EMBED_NAME` is there unless nothing is frozen."""
 REQUIRED_NAMES = (*GRAPH_NAMES, MODEL_CARD_NAME)
 LISTED_NAMES = (*REQUIRED_NAMES, EMBED_NAME)
-"""Files that a manifest may list, besides those that `is_compiled_embed` knows."""
+"""Files that a manifest may list, besides `PROBE_NAME` and those that `is_compiled_embed` knows."""
 
 _COMPILED_NAME = re.compile(r"embed\.[A-Z][A-Z0-9]{1,15}\.onnx")
 

@@ -15,6 +15,7 @@ from edge_sdk.manifest import (
     LISTED_NAMES,
     MANIFEST_NAME,
     MAX_FILE_BYTES,
+    PROBE_NAME,
     REQUIRED_NAMES,
     Adaptation,
     FeaturesSpec,
@@ -172,7 +173,7 @@ def _check_files(manifest: Manifest, place: Place) -> None:
         if name not in manifest.files:
             place.refuse(f"must list {name}")
     for name in manifest.files:
-        if name not in LISTED_NAMES and not is_compiled_embed(name):
+        if name not in (*LISTED_NAMES, PROBE_NAME) and not is_compiled_embed(name):
             place.refuse(f"must not list {name!a}")
         if is_compiled_embed(name) and EMBED_NAME not in manifest.files:
             place.refuse(f"must list {EMBED_NAME}, which {name} is compiled from")

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_sdk.audit_entries import Adapted, Drifted
 from edge_sdk.events import EventKind
-from edge_sdk.guardrail import judge
+from edge_sdk.guardrail import Probe, judge
 from edge_sdk.guardrail_rule import Decision, Serve
 
 if TYPE_CHECKING:
@@ -71,7 +71,15 @@ def judge_again(
         options: Thresholds.
     """
     everything = np.ones(len(slots), dtype=bool)
-    return judge(engine, features, slots, state, current=everything, options=options)
+    return judge(
+        engine,
+        features,
+        slots,
+        state,
+        current=everything,
+        probe=Probe.of(engine),
+        options=options,
+    )
 
 
 def drift_entry(report: DriftReport, *, fell_back: bool) -> Drifted:

@@ -73,10 +73,10 @@ class Outbox:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
 
-    def lines(self) -> tuple[bytes, ...]:
-        """All of them, in the order of the log."""
-        rows = self._owner.database().execute("SELECT line FROM audit ORDER BY seq")
-        return tuple(as_bytes(row[0]) for row in rows)
+    def lines(self) -> tuple[tuple[int, bytes], ...]:
+        """All of them with their numbers, in the order of the log."""
+        rows = self._owner.database().execute("SELECT seq, line FROM audit ORDER BY seq")
+        return tuple((int(seq), as_bytes(line)) for seq, line in rows)
 
     def replace(self, lines: Iterable[tuple[int, bytes]]) -> None:
         """Keep these, with their numbers in the log, in place of those there are."""

@@ -20,6 +20,7 @@ from edge_sdk.manifest import (
     LISTED_NAMES,
     MANIFEST_NAME,
     MODEL_CARD_NAME,
+    PROBE_NAME,
     SIGNATURE_NAME,
     BundleDraft,
     FileEntry,
@@ -52,6 +53,7 @@ def write_bundle(
         path: The folder to make; its parents are made too.
         manifest_fields: All of the manifest but its files.
         graphs: File names (`init.onnx`, ...) to ONNX bytes; without `embed.onnx` nothing is frozen.
+            `probe.bin` may be among them (`edge_sdk.probe_file`).
         model_card: Text of MODEL_CARD.md.
         overwrite: Replace a bundle that is at `path`, in one step where the system can do that.
         key: Sign the bundle with it; `edge-sdk sign` can do that later, too.
@@ -118,7 +120,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     if not overwrite:
         msg = f"{target.name} already exists; pass overwrite=True to replace it"
         raise InvalidOptionError(msg)
-    known = {*LISTED_NAMES, MANIFEST_NAME, DIGEST_NAME, SIGNATURE_NAME}
+    known = {*LISTED_NAMES, PROBE_NAME, MANIFEST_NAME, DIGEST_NAME, SIGNATURE_NAME}
     if (
         target.is_symlink()
         or not target.is_dir()

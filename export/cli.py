@@ -211,6 +211,32 @@ def evaluate(
     _show_evaluation(engine.bundle, tasks, split, options, found, json_output=json_output)
 
 
+@app.command()
+def probe(
+    bundle: Annotated[
+        Path, typer.Argument(help="A bundle that names its labels.", show_default=False)
+    ],
+    *,
+    tasks: Annotated[str, typer.Option(help="A source with classes of these names.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
+    data: Data = None,
+    split: Annotated[Split, typer.Option(help="Images to draw from.")] = Split.validation,
+    per_label: Annotated[int, typer.Option(min=1, help="Images of each label.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
+) -> None:
+    """Add examples on which a user's state must not get worse: the guardrail's probe set."""
+    import numpy as np
+
+    from edge_sdk import open_bundle
+    from export.probe_set import add_probe_set
+    from export.tasks.registry import open_tasks
+
+    pool = open_tasks(tasks, data=data, seed=seed).pool(split.value)
+    rng = np.random.default_rng(seed)
+    digest = add_probe_set(out, open_bundle(bundle), pool, per_label=per_label, rng=rng)
+    typer.echo(f"{out}: a probe set, digest {digest}")
+
+
 @app.command("compile")
 def compile_for_npu(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],

@@ -88,7 +88,7 @@ def compile_bundle(
             expected[soc] = Engine(bundle, providers=(provider,)).embed(x)
             compiled[compiled_embed_name(soc)] = (folder / f"{soc}.onnx").read_bytes()
         draft = _draft(bundle, tuple(compiled), batch)
-        graphs = {k: v for k, v in bundle.files.items() if k.endswith(".onnx")} | compiled
+        graphs = {k: v for k, v in bundle.files.items() if k != MODEL_CARD_NAME} | compiled
         card = bundle.files[MODEL_CARD_NAME].decode("utf-8")
         write_bundle(folder / "candidate", manifest_fields=draft, graphs=graphs, model_card=card)
         candidate = open_bundle(folder / "candidate")

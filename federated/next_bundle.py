@@ -194,7 +194,7 @@ def _write(
 ) -> str:
     encoding = cast("InitEncoding", draft.quantization.get("init", "float32"))
     ordered = {spec.name: tensors[spec.name] for spec in draft.state}
-    graphs = {name: data for name, data in bundle.files.items() if name.endswith(".onnx")}
+    graphs = {name: data for name, data in bundle.files.items() if name != MODEL_CARD_NAME}
     graphs[_INIT] = init_graph(ordered, encoding)
     card = bundle.files[MODEL_CARD_NAME].decode("utf-8")
     return write_bundle(

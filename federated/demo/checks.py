@@ -113,4 +113,10 @@ def _personal(study: StudyResult) -> list[Check]:
             found="identical" if personal.reopened_same else "different",
             met=personal.reopened_same,
         ),
+        Check(
+            name="audit log",
+            asked="verifies from its first entry to its last",
+            found=f"{personal.logged} entries, {'whole' if personal.log_whole else 'damaged'}",
+            met=personal.log_whole and personal.logged > 0,
+        ),
     ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_sdk import Bundle, Engine
+    from edge_sdk.guardrail import GuardrailReport
 
 Examples = dict[str, "NDArray[np.float32]"]
 """Label to model inputs, `[n, *input.shape]`."""
@@ -44,7 +45,7 @@ def tell_story(
     rest = truth != forget
     home = folder / "user"
     with Personalizer(bundle, home=home) as user:
-        _teach(user, taught)
+        judged = _teach(user, taught)
         before = np.array(user.predict(x).labels)
         taught_state = user.state
     with Personalizer(bundle, home=home) as user:
@@ -54,6 +55,7 @@ def tell_story(
         forgotten_state = user.state
     with Personalizer(bundle, home=home) as user:
         kept = kept and user.state == forgotten_state
+        log = user.audit_log.verify()
     with Personalizer(bundle, home=folder / "never-taught") as other:
         _teach(other, {label: x for label, x in taught.items() if label != forget})
         exact = other.state == forgotten_state
@@ -68,6 +70,10 @@ def tell_story(
         accuracy_rest_after=float((after == truth)[rest].mean()),
         forget_exact=exact,
         reopened_same=kept,
+        judged=judged.num_judged,
+        judged_accuracy=judged.held_out_accuracy or 0.0,
+        logged=log.num_entries,
+        log_whole=log.ok,
     )
 
 
@@ -87,10 +93,12 @@ def measure_latency(
     )
 
 
-def _teach(user: Personalizer, examples: Examples) -> None:
+def _teach(user: Personalizer, examples: Examples) -> GuardrailReport:
     for label, x in examples.items():
         user.teach(label, x)
-    user.adapt()
+    report = user.adapt().guardrail
+    assert report is not None  # noqa: S101 - it is on by default
+    return report
 
 
 def _median_ms(call: Callable[[], object], repeats: int) -> float:

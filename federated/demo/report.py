@@ -203,6 +203,12 @@ def _forgetting(study: StudyResult) -> list[str]:
             f"{percent(p.accuracy_rest_before)} to {percent(p.accuracy_rest_after)}. Its state "
             f"{same} that of a device that was never taught the class. {reopened}"
         ),
+        paragraph(
+            "Before the model might answer, the guardrail asked it about "
+            f"{number(p.judged)} of the taught examples, each held out: it was right on "
+            f"{percent(p.judged_accuracy)}. Each step is in the user's hash-chained audit log, "
+            f"{p.logged} entries without any data."
+        ),
     ]
 
 

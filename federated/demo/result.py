@@ -136,6 +136,11 @@ class PersonalResult:
         accuracy_rest_after: The same, after.
         forget_exact: The state has the bits of one that was never taught the class.
         reopened_same: Closing and opening again gave the same bits, before and after forgetting.
+        judged: Examples on which the guardrail judged the model before it might answer, each by a
+            model that had not learned from it.
+        judged_accuracy: Share of right answers for those.
+        logged: Entries in the user's audit log at the end.
+        log_whole: Whether that log verifies.
     """
 
     shots: int
@@ -148,6 +153,10 @@ class PersonalResult:
     accuracy_rest_after: float
     forget_exact: bool
     reopened_same: bool
+    judged: int
+    judged_accuracy: float
+    logged: int
+    log_whole: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,17 +9,17 @@ import os
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
-from edge_sdk import open_bundle
+from edge_sdk import State, open_bundle
 from edge_sdk.errors import BadBundleError
-from edge_sdk.manifest import LISTED_NAMES, MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from edge_sdk.manifest import LISTED_NAMES, MAX_FILE_BYTES, MAX_MANIFEST_BYTES, PROBE_NAME
+from edge_sdk.probe_file import probe_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import numpy as np
 
     from tests.support.embedding import Build
 
@@ -314,6 +314,50 @@ def test_both_refuse_every_damage(
 ) -> None:
     damage(tiny_bundle)
     assert not check_same_verdict(c_reader, tiny_bundle, "damage")
+
+
+PROBES: dict[str, bytes] = {
+    "not a state": b"features",
+    "no slots": State.from_arrays({"features": np.ones((2, 8), np.float32)}).to_bytes(),
+    "other order": State.from_arrays(
+        {"slots": np.zeros(2, np.float32), "features": np.ones((2, 8), np.float32)}
+    ).to_bytes(),
+    "other features": probe_bytes(np.ones((2, 7), np.float32), np.zeros(2, np.int64)),
+    "other number": State.from_arrays(
+        {"features": np.ones((2, 8), np.float32), "slots": np.zeros(3, np.float32)}
+    ).to_bytes(),
+    "unnamed slot": probe_bytes(np.ones((2, 8), np.float32), np.array([0, 2])),
+    "negative slot": probe_bytes(np.ones((2, 8), np.float32), np.array([0, -1])),
+    "half a slot": State.from_arrays(
+        {"features": np.ones((1, 8), np.float32), "slots": np.full(1, 0.5, np.float32)}
+    ).to_bytes(),
+    "NaN": probe_bytes(np.full((2, 8), np.nan, np.float32), np.zeros(2, np.int64)),
+    "too many": probe_bytes(np.ones((4097, 8), np.float32), np.zeros(4097, np.int64)),
+}
+
+
+def with_probe(folder: Path, probe: bytes) -> None:
+    """Put a probe set into a bundle, rightly listed."""
+    (folder / PROBE_NAME).write_bytes(probe)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = {"sha256": hashlib.sha256(probe).hexdigest(), "size": len(probe)}
+    manifest["files"][PROBE_NAME] = entry
+    forge(folder, json.dumps(manifest).encode())
+
+
+def test_both_read_a_probe_set(c_reader: CReader, tiny_labelled_bundle: Path) -> None:
+    with_probe(tiny_labelled_bundle, probe_bytes(np.ones((3, 8), np.float32), np.array([0, 1, 1])))
+    assert check_same_verdict(c_reader, tiny_labelled_bundle, "probe")
+    (tiny_labelled_bundle / PROBE_NAME).unlink()
+    assert not check_same_verdict(c_reader, tiny_labelled_bundle, "no probe")
+
+
+@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
+def test_both_refuse_a_bad_probe_set(
+    c_reader: CReader, tiny_labelled_bundle: Path, probe: bytes
+) -> None:
+    with_probe(tiny_labelled_bundle, probe)
+    assert not check_same_verdict(c_reader, tiny_labelled_bundle, "probe")
 
 
 def test_both_read_random_deep_provenance(

@@ -24,8 +24,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_sdk.audit import AuditLog
+
 TIMEOUT_S = 60
 MAX_DELAY_S = 0.05
+LOGGED = {
+    "teach": "taught",
+    "adapt": "adapted",
+    "forget": "forgot",
+    "roll_back": "rolled_back",
+    "erase": "erased",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +46,27 @@ class Version:
         next_id: The id that the next example gets.
         current: Ids that the current state was adapted on; none: the bundle's own.
         previous: The same of the generation before; None where there is none.
+        log: Kinds of the entries in the audit log, but for those of openings.
     """
 
     examples: tuple[tuple[Example, bytes], ...] = ()
     next_id: int = 1
     current: tuple[int, ...] = ()
     previous: tuple[int, ...] | None = None
+    log: tuple[str, ...] = ()
 
     def after(self, engine: Engine, operation: str) -> Version:
         """The version after one operation, as the worker announces it."""
         kind, *words = operation.split()
+        if kind == "roll_back" and self.previous is None:
+            return self
+        return replace(self._changed(engine, kind, *words), log=(*self.log, LOGGED[kind]))
+
+    def _changed(self, engine: Engine, kind: str, *words: str) -> Version:
         if kind == "erase":
             return Version(next_id=self.next_id)
         if kind == "roll_back":
-            if self.previous is None:
-                return self
+            assert self.previous is not None
             return replace(self, current=self.previous, previous=None)
         if kind == "adapt":
             ids = tuple(example.id for example, _ in self.examples)
@@ -107,7 +122,7 @@ class Killer:
     """
 
     def __init__(self, bundle: Path, home: Path, mode: str) -> None:
-        self._home, self._keys = home, kill_worker.key_of(home, mode)
+        self._home, self._mode, self._keys = home, mode, kill_worker.key_of(home, mode)
         self._states: dict[int, bytes] = {}
         self._engine = Engine(bundle)
         self._version = Version()
@@ -182,6 +197,18 @@ class Killer:
             assert personal.examples == tuple(example for example, _ in self._version.examples)
             assert personal.status.damage == ""
             assert self._states.setdefault(personal.version, state) == state, "a number used twice"
+            if self._mode != "torn":
+                self._check_log(personal.audit_log, operations[done:], found)
+
+    def _check_log(self, log: AuditLog, under_way: list[str], found: object) -> None:
+        """Each change that is there is in the log, once, and no other."""
+        assert log.verify().ok
+        every = (record.entry.KIND for record in log.records())
+        kinds = tuple(kind for kind in every if kind != "bundle_opened")
+        if kinds != self._version.log and under_way:  # it left the store as it was: erased twice
+            self._version = self._version.after(self._engine, under_way[0])
+            assert found == self._image(self._version)
+        assert kinds == self._version.log
 
     def _image(self, version: Version) -> tuple[object, ...]:
         """What `_read_store` must find."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_sdk.bundle import open_bundle
+from edge_sdk.manifest import MODEL_CARD_NAME
 from export.bundle_writer import write_bundle
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def rewrite(
 ) -> Path:
     """Write `source` again with some manifest fields and graphs changed; None leaves one out."""
     bundle = open_bundle(source)
-    kept = {name: data for name, data in bundle.files.items() if name.endswith(".onnx")}
+    kept = {name: data for name, data in bundle.files.items() if name != MODEL_CARD_NAME}
     merged = {**kept, **(graphs or {})}
     write_bundle(
         target,

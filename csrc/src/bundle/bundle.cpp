@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -17,6 +18,7 @@
 #include "bundle/sha256.h"
 #include "bundle/utf8.h"
 #include "edge/error.h"
+#include "edge/state.h"
 
 namespace edge {
 namespace {
@@ -61,7 +63,7 @@ int open_retrying(int folder, const char* name, int flags) {
 
 bool is_known(std::string_view name) {
   return name == kManifestName || name == kDigestName || name == kSignatureName ||
-         name == kEmbedName || is_compiled_embed(name) ||
+         name == kEmbedName || name == kProbeName || is_compiled_embed(name) ||
          std::find(kRequiredNames.begin(), kRequiredNames.end(), name) != kRequiredNames.end();
 }
 
@@ -154,6 +156,37 @@ std::string read_listed(int folder, const std::string& name, const FileEntry& en
   return data;
 }
 
+// Examples of the base task, in the bytes of a state: the same checks as edge_sdk/probe_file.py.
+void check_probe(const std::string& data, const Manifest& manifest) {
+  constexpr std::int64_t kMaxExamples = 4096;
+  const auto refuse_probe = [](const std::string& what) { refuse("probe.bin: " + what); };
+  StatePtr state;
+  try {
+    state = State::from_bytes(data);
+  } catch (const Error& error) {
+    refuse_probe(error.what());
+  }
+  if (state->size() != 2 || state->spec(0).name != "features" || state->spec(1).name != "slots") {
+    refuse_probe("must hold the tensors features and slots, in this order");
+  }
+  const Shape& slots = state->spec(1).shape;
+  const std::int64_t num = slots.size() == 1 ? slots[0] : 0;
+  Shape wanted = manifest.spec.feature_shape;
+  wanted.insert(wanted.begin(), num);
+  if (num < 1 || num > kMaxExamples || state->spec(0).shape != wanted) {
+    refuse_probe("must hold 1 to 4096 examples, with the manifest's features each");
+  }
+  if (state->non_finite()) refuse_probe("holds NaN or infinity");
+  const auto named = static_cast<float>(manifest.labels.size());
+  const float* const values = state->data(1);
+  const auto is_slot = [named](float slot) {
+    return slot >= 0 && slot < named && slot == std::floor(slot);
+  };
+  if (!std::all_of(values, values + num, is_slot)) {
+    refuse_probe("slots must be those of the labels that the manifest names");
+  }
+}
+
 }  // namespace
 
 Graphs Bundle::graphs() const {
@@ -195,6 +228,8 @@ Bundle open_bundle(const std::string& path) {
   for (const auto& [name, entry] : bundle.manifest.files) {
     bundle.files.emplace(name, read_listed(folder.get(), name, entry));
   }
+  const auto probe = bundle.files.find(std::string(kProbeName));
+  if (probe != bundle.files.end()) check_probe(probe->second, bundle.manifest);
   return bundle;
 }
 

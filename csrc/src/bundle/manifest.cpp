@@ -96,7 +96,8 @@ std::map<std::string, FileEntry> read_files(const Place& place) {
   if (num_compiled > 0 && num_embed == 0) {
     place.refuse("must list embed.onnx, which others are compiled from");
   }
-  if (files.size() > kRequiredNames.size() + num_embed + num_compiled) {
+  const std::size_t num_probe = files.count(std::string(kProbeName));
+  if (files.size() > kRequiredNames.size() + num_embed + num_compiled + num_probe) {
     place.refuse("must not list other files than those of a bundle");
   }
   return files;

@@ -11,6 +11,7 @@ inline constexpr std::string_view kManifestName = "manifest.json";
 inline constexpr std::string_view kDigestName = "manifest.sha256";
 inline constexpr std::string_view kSignatureName = "manifest.sig";  // whose check is the app's
 inline constexpr std::string_view kEmbedName = "embed.onnx";
+inline constexpr std::string_view kProbeName = "probe.bin";  // optional
 
 /// Listed in every manifest; `kEmbedName` is listed where something is frozen.
 inline constexpr std::array<std::string_view, 4> kRequiredNames = {"init.onnx", "adapt.onnx",

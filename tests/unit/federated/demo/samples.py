@@ -113,6 +113,10 @@ def a_study(*, gain: float = 0.08, title: str = "Digits", taught: bool = True) -
             accuracy_rest_after=0.95,
             forget_exact=True,
             reopened_same=True,
+            judged=50,
+            judged_accuracy=0.9,
+            logged=13,
+            log_whole=True,
         ),
         latency=LatencyResult(
             embed_ms=0.2, adapt_ms=0.05, predict_ms=0.01, adapt_examples=50, repeats=300

@@ -45,6 +45,7 @@ def test_a_gain_that_is_not_a_number_is_a_miss() -> None:
         ("personal", {"forget_exact": False}, "exact forgetting"),
         ("personal", {"predicted_after": 1}, "forgotten class"),
         ("personal", {"reopened_same": False}, "reopening"),
+        ("personal", {"log_whole": False}, "audit log"),
         ("export", {"drop": mean(0.02)}, "cost of int8"),
         ("export", {"parity_update_error": float("nan")}, "parity of the update"),
         ("export", {"parity_logit_error": 0.1}, "parity of the logits"),
