@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kMaxVersion = (std::int64_t{1} << 31U) - 1;
-constexpr std::int64_t kMaxSteps = 10'000;
 constexpr std::int64_t kMaxWays = 1 << 16U;
 constexpr std::int64_t kMaxElements = kMaxFileBytes / 4;
 constexpr std::size_t kMaxTensors = 4096;
@@ -176,7 +175,7 @@ SoftmaxSgd read_kernel(const Place& place, const EngineSpec& spec,
 EngineSpec read_spec(const Place& top) {
   EngineSpec spec;
   spec.closed_form = top.look("adaptation").choice({"gradient", "closed_form"}) == "closed_form";
-  spec.steps = top.look("steps").integer(1, kMaxSteps);
+  spec.steps = top.look("steps").integer(1, Engine::kMaxSteps);
   if (spec.closed_form && spec.steps != 1) top.look("steps").refuse("must be 1 for a closed form");
   spec.ways = top.look("ways").integer(1, kMaxWays);
 

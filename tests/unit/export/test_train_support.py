@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -133,3 +134,20 @@ def test_there_is_no_recipe_for_digits() -> None:
     assert OmniglotTasks.name == "omniglot"
     with pytest.raises(InvalidOptionError, match="no recipe for anil on digits"):
         recipe("anil", "digits")
+
+
+@pytest.mark.parametrize("seconds", [math.inf, math.nan])
+def test_no_estimate_yet_is_shown_as_such(seconds: float) -> None:
+    stream = io.StringIO()
+    with show_progress(stream) as progress:
+        progress(
+            TrainEvent(
+                step=1,
+                fraction=1.0,
+                loss=0.5,
+                accuracy=0.5,
+                seconds_left=seconds,
+                validation_accuracy=None,
+            )
+        )
+    assert "?:?? left" in stream.getvalue()
