@@ -13,11 +13,11 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sdk.durable import sync_folder, write_durably
 from edge_sdk.errors import BadBundleError, OlderBundleError, StoreError
+from edge_sdk.paths import as_path
 from edge_sdk.strict_json import Place, decode
 
 if TYPE_CHECKING:
@@ -44,10 +44,13 @@ class AcceptedVersions:
 
     Args:
         home: The folder, private to the app or the device.
+
+    Raises:
+        InvalidOptionError: It is no path.
     """
 
     def __init__(self, home: str | os.PathLike[str]) -> None:
-        self._home = Path(home)
+        self._home = as_path(home, name="home")
 
     def check(self, name: str, candidate: Accepted) -> None:
         """Check a bundle against the record; nothing is written.

@@ -96,6 +96,9 @@ def _as_array(x: object, dtype: type[_Scalar], name: str) -> npt.NDArray[_Scalar
     if not isinstance(x, np.ndarray):
         msg = f"{name} must be a {dtype.__name__} NumPy array, got {type(x).__name__}"
         raise DtypeMismatchError(msg)
+    if isinstance(x, np.ma.MaskedArray):  # what it hides would be used
+        msg = f"{name} must not be a masked array; fill it or leave masked rows out"
+        raise DtypeMismatchError(msg)
     if x.dtype != dtype:
         msg = f"{name} must be {dtype.__name__}, got {x.dtype}; convert it first, nothing is cast"
         raise DtypeMismatchError(msg)

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sdk import _core
@@ -28,10 +27,12 @@ from edge_sdk.manifest import (
     is_compiled_embed,
 )
 from edge_sdk.manifest_json import parse_manifest
+from edge_sdk.paths import as_path
 from edge_sdk.probe_file import parse_probe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from edge_sdk.trust import TrustedKey, TrustPolicy
 
@@ -85,6 +86,7 @@ def open_bundle(path: str | os.PathLike[str], *, trust: TrustPolicy | None = Non
             whole bundle is opened, signed or not.
 
     Raises:
+        InvalidOptionError: `path` is no path.
         BadBundleError: Anything is missing, added, damaged or not of format 1; names the file.
         SignatureError: It is not signed, or not by a key that may sign today.
         ExpiredBundleError: Its last day has passed.
@@ -94,7 +96,7 @@ def open_bundle(path: str | os.PathLike[str], *, trust: TrustPolicy | None = Non
 
     Only a bundle that passed every check is remembered as accepted.
     """
-    folder = Path(path)
+    folder = as_path(path, name="path")
     try:
         folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:

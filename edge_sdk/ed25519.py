@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
+from edge_sdk.paths import as_path
 
 if TYPE_CHECKING:
     import os
@@ -50,13 +50,14 @@ def read_pem(path: str | os.PathLike[str], kind: Literal["private", "public"]) -
     """Bytes of a key's PEM file, the first 16 KiB of them.
 
     Raises:
-        InvalidOptionError: The file cannot be read.
+        InvalidOptionError: It is no path, or the file cannot be read.
     """
+    file_path = as_path(path, name="path")
     try:
-        with Path(path).open("rb") as file:
+        with file_path.open("rb") as file:
             return file.read(_MAX_PEM_BYTES)
     except OSError as error:
-        msg = f"the {kind} key {Path(path).name} cannot be read: {error.strerror}"
+        msg = f"the {kind} key {file_path.name} cannot be read: {error.strerror}"
         raise InvalidOptionError(msg) from error
 
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from edge_sdk.durable import sync_folder, write_durably, write_new
 from edge_sdk.errors import InvalidOptionError, KeyStoreError
+from edge_sdk.paths import as_path
 
 KEY_BYTES = 32
 
@@ -67,10 +67,13 @@ class FileKeyStore:
 
     Args:
         path: The file; its folder is made if absent.
+
+    Raises:
+        InvalidOptionError: It is no path.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+        self._path = as_path(path, name="path")
 
     def load(self) -> bytes | None:
         """Return the key, or None where there is no file.

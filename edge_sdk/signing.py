@@ -12,6 +12,7 @@ from edge_sdk.bundle import open_bundle
 from edge_sdk.durable import sync_folder, write_durably, write_new
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.manifest import SIGNATURE_NAME
+from edge_sdk.paths import as_path
 from edge_sdk.trust import TrustedKey
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class SigningKey:
             InvalidOptionError: One of the files exists, or cannot be written. What was written by
                 then is removed.
         """
-        private, public = Path(path), Path(f"{os.fspath(path)}.pub")
+        private = as_path(path, name="path")
+        public = private.with_name(f"{private.name}.pub")
         written: list[Path] = []
         try:
             for target, pem, mode in (
@@ -112,7 +114,7 @@ def sign_bundle(path: str | os.PathLike[str], key: SigningKey) -> Bundle:
         BadBundleError: The reader refuses the bundle.
         InvalidOptionError: The signature cannot be written. No other file has changed.
     """
-    folder = Path(path).resolve()
+    folder = as_path(path, name="path").resolve()
     bundle = open_bundle(folder)
     # a file beside the folder: a reader at this moment must not find a stranger's in it
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.tmp")

@@ -11,11 +11,11 @@ import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sdk.background import pause
 from edge_sdk.errors import StoreDamagedError, StoreError, WrongKeyError
+from edge_sdk.paths import as_path
 from edge_sdk.sealing import AesGcmSealer, PlainSealer, Sealer, new_data_key, unwrap_data_key
 from edge_sdk.store_codec import digest
 from edge_sdk.store_generations import Generations
@@ -86,7 +86,7 @@ class Store:
         self.outbox = Outbox(self)
         with translated():
             self._db: sqlite3.Connection | None = open_database(
-                Path(home) / FILE_NAME, busy_timeout_ms=busy_timeout_ms
+                as_path(home, name="home") / FILE_NAME, busy_timeout_ms=busy_timeout_ms
             )
         try:
             self.finish_erase()

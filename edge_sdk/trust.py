@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edge_sdk import ed25519
 from edge_sdk.errors import ExpiredBundleError, InvalidOptionError, SignatureError
 from edge_sdk.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from edge_sdk.paths import as_path
 
 if TYPE_CHECKING:
     import os
@@ -67,11 +67,12 @@ class TrustedKey:
         """Read a PEM file, as `edge-sdk keygen` writes; its file name is the key's by default.
 
         Raises:
-            InvalidOptionError: The file cannot be read or holds no Ed25519 public key.
+            InvalidOptionError: It is no path, or the file cannot be read or holds no Ed25519 public
+                key.
             MissingExtraError: `cryptography` is not installed.
         """
         return cls(
-            name=Path(path).name if name is None else name,
+            name=as_path(path, name="path").name if name is None else name,
             public_key=ed25519.public_key_of_pem(ed25519.read_pem(path, "public")),
             not_before=not_before,
             not_after=not_after,

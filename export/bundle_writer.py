@@ -69,7 +69,7 @@ def write_bundle(
     On any error `path` is what it was before.
     """
     target = Path(path)
-    files = {**graphs, MODEL_CARD_NAME: model_card.encode("utf-8")}
+    files = {**graphs, MODEL_CARD_NAME: _encoded(model_card)}
     raw_manifest = _manifest_bytes(manifest_fields, files)
     check_target(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,14 @@ def write_bundle(
         shutil.rmtree(draft_folder, ignore_errors=True)  # after an exchange, the old bundle
     sync_folder(target.parent)
     return digest
+
+
+def _encoded(model_card: str) -> bytes:
+    try:
+        return model_card.encode("utf-8")
+    except UnicodeEncodeError as error:
+        msg = "model_card must be valid Unicode, got a lone surrogate"
+        raise InvalidOptionError(msg) from error
 
 
 def _manifest_bytes(draft: BundleDraft, files: Mapping[str, bytes]) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
 import pickle
 import warnings
 from dataclasses import asdict, dataclass, fields
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edge_sdk.durable import sync_folder
+from edge_sdk.durable import sync_folder, write_new
 from edge_sdk.errors import EdgeError
 from export.learners.base import LearnerOptions
 from export.learners.registry import make_learner
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from export.learners.base import Learner
 
 FORMAT = 2
+_MAGIC = b"EDGECKPT"  # and the SHA-256 of all that follows
 
 _DAMAGE = (
     AssertionError,
@@ -80,11 +82,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint`; on any failure `path` still holds what it held before."""
     content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     partial = path.with_name(path.name + ".partial")
+    saved = io.BytesIO()
+    torch.save({"format": FORMAT, **content}, saved)
+    data = saved.getvalue()
     try:
-        with partial.open("wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        partial.unlink(missing_ok=True)
+        write_new(partial, _MAGIC + hashlib.sha256(data).digest() + data, mode=0o666)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -98,14 +101,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         FileNotFoundError: There is no such file.
         CheckpointError: It is damaged or of another format.
     """
-    with path.open("rb") as file:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a damaged one may name a deprecated type
-                content = torch.load(file, weights_only=True)
-        except _DAMAGE as error:
-            msg = f"{path} is damaged or not a checkpoint"
-            raise CheckpointError(msg) from error
+    try:
+        verified = _verified(path.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a damaged one may name a deprecated type
+            content = torch.load(io.BytesIO(verified), weights_only=True)
+    except _DAMAGE as error:
+        msg = f"{path} is damaged or not a checkpoint"
+        raise CheckpointError(msg) from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         msg = f"{path} is not a checkpoint of format {FORMAT}"
         raise CheckpointError(msg)
@@ -113,6 +116,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         msg = f"{path} lacks a part of a checkpoint, or has one too many"
         raise CheckpointError(msg)
     return Checkpoint(**content)
+
+
+def _verified(data: bytes) -> bytes:
+    """What `torch.load` reads of a file.
+
+    Raises:
+        ValueError: It is not what was written.
+    """
+    digest, content = data[len(_MAGIC) :][:32], data[len(_MAGIC) + 32 :]
+    if not data.startswith(_MAGIC) or hashlib.sha256(content).digest() != digest:
+        msg = "another digest"
+        raise ValueError(msg)
+    return content
 
 
 def describe_learner(learner: Learner) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,5 +149,7 @@ def show_count(
 
 
 def _clock(seconds: float) -> str:
+    if not math.isfinite(seconds):  # nothing was measured yet
+        return "?:??"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"

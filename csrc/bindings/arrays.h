@@ -41,6 +41,9 @@ HeldArray<T> hold_array(const py::handle& object, const char* name) {
   };
   if (!py::isinstance<py::array>(object)) refuse(type_name(object));
   const auto any = py::reinterpret_borrow<py::array>(object);
+  // What a masked array hides would be used.
+  const bool is_subclass = Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_;
+  if (is_subclass && py::hasattr(object, "mask")) refuse("a " + type_name(object));
   if (!py::isinstance<py::array_t<T>>(object)) refuse("dtype " + std::string(py::str(any.dtype())));
   HeldArray<T> held;
   held.array = py::array_t<T, py::array::c_style>::ensure(object);

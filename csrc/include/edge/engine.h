@@ -69,7 +69,7 @@ struct Adaptation {
 /// Immutable: every method may be called from any number of threads at once.
 class Engine {
  public:
-  static constexpr std::int64_t kMaxSteps = 1'000'000;
+  static constexpr std::int64_t kMaxSteps = 10'000;
   static constexpr int kMaxThreads = 256;
 
   /// Loads and checks all graphs, and runs init.

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kMaxVersion = (std::int64_t{1} << 31U) - 1;
-constexpr std::int64_t kMaxSteps = 10'000;
 constexpr std::int64_t kMaxWays = 1 << 16U;
 constexpr std::int64_t kMaxElements = kMaxFileBytes / 4;
 constexpr std::size_t kMaxTensors = 4096;
@@ -234,7 +233,7 @@ EngineSpec read_spec(const Place& top) {
   EngineSpec spec;
   spec.loop =
       inner_loop_of(top.look("adaptation").choice({"gradient", "closed_form", "sequential"}));
-  spec.steps = top.look("steps").integer(1, kMaxSteps);
+  spec.steps = top.look("steps").integer(1, Engine::kMaxSteps);
   if (spec.loop != InnerLoop::kGradient && spec.steps != 1) {
     top.look("steps").refuse("must be 1 unless adaptation is gradient");
   }

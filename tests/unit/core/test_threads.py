@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edge_sdk._core import Engine
 
 WAYS, DIM = 4, 8
-LONG_STEPS = 20_000
+LONG_STEPS = 10_000
 
 
 def test_threads_get_the_same_bits(gradient_engine: Engine, rng: np.random.Generator) -> None:

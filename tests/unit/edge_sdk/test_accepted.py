@@ -7,16 +7,12 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from edge_sdk import accepted
 from edge_sdk.accepted import LOCK_NAME, RECORD_NAME, Accepted, AcceptedVersions
 from edge_sdk.errors import OlderBundleError, StoreError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def version(number: int, letter: str = "a") -> Accepted:
@@ -113,7 +109,7 @@ def test_a_failed_write_leaves_the_old_or_the_new_record(
                 raise OSError(code, os.strerror(code))
             return real(*args, **options)
 
-        target = accepted.Path if call == "replace" else os
+        target = Path if call == "replace" else os
         monkeypatch.setattr(target, call, fail)
         try:
             AcceptedVersions(home).accept("a", version(2, "b"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from edge_sdk import arrays
+from edge_sdk import Engine, arrays
 from edge_sdk.errors import (
     DtypeMismatchError,
     LabelRangeError,
@@ -13,11 +15,32 @@ from edge_sdk.errors import (
     ShapeMismatchError,
 )
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
 def test_good_rows_pass_without_a_copy() -> None:
     assert arrays.as_rows(ROWS, shape=(4,), name="x") is ROWS
+
+
+def test_a_masked_array_is_refused_everywhere(tiny_bundle: Path) -> None:
+    """What it hides must not be used."""
+    masked = np.ma.masked_array(ROWS, mask=ROWS > 3)
+    with pytest.raises(DtypeMismatchError, match="masked"):
+        arrays.as_rows(masked, shape=(4,), name="x")
+    engine = Engine(tiny_bundle)
+    for call in (
+        lambda: engine.embed(np.ma.masked_array(np.ones((2, 1, 4, 4), np.float32), mask=True)),
+        lambda: engine.adapt(
+            np.ones((2, 8), np.float32), np.ma.masked_array(np.array([0, 1]), mask=[0, 1])
+        ),
+    ):
+        with pytest.raises(DtypeMismatchError, match="got a MaskedArray"):
+            call()
+    mapped = np.ones((2, 8), np.float32).view(np.memmap)
+    assert engine.predict(mapped, engine.initial_state()).logits.shape == (2, 4)
 
 
 def test_a_strided_view_becomes_dense_with_the_same_values() -> None:

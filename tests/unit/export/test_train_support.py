@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -143,3 +144,20 @@ def test_a_learner_brings_its_own_recipes_and_falls_back_to_a_generic_one(
     assert generic.train.augment != recipe("anil", "omniglot").train.augment
     with pytest.raises(InvalidOptionError, match="no learner is called 'magic'"):
         recipe("magic", "omniglot")
+
+
+@pytest.mark.parametrize("seconds", [math.inf, math.nan])
+def test_no_estimate_yet_is_shown_as_such(seconds: float) -> None:
+    stream = io.StringIO()
+    with show_progress(stream) as progress:
+        progress(
+            TrainEvent(
+                step=1,
+                fraction=1.0,
+                loss=0.5,
+                accuracy=0.5,
+                seconds_left=seconds,
+                validation_accuracy=None,
+            )
+        )
+    assert "?:?? left" in stream.getvalue()
