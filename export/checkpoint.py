@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from export.learners.base import Learner
 
-FORMAT = 1
+FORMAT = 2
 
 _DAMAGE = (
     AssertionError,
@@ -53,6 +54,7 @@ class Checkpoint:
         step: Outer steps taken.
         seconds: Wall time spent.
         weights: The learner's parameters and buffers.
+        objective: The objective's own parameters, such as a classifier to be thrown away.
         best_weights: Those of the best validation; None before the first.
         optimizer: Adam's state.
         rng: State of the generator that draws episodes.
@@ -65,6 +67,7 @@ class Checkpoint:
     step: int
     seconds: float
     weights: dict[str, Tensor]
+    objective: dict[str, Tensor]
     best_weights: dict[str, Tensor] | None
     optimizer: dict[str, Any]
     rng: dict[str, Any]
@@ -97,7 +100,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     with path.open("rb") as file:
         try:
-            content = torch.load(file, weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a damaged one may name a deprecated type
+                content = torch.load(file, weights_only=True)
         except _DAMAGE as error:
             msg = f"{path} is damaged or not a checkpoint"
             raise CheckpointError(msg) from error

@@ -65,6 +65,15 @@ class Encoding(StrEnum):
     int8 = "int8"
 
 
+class Weights(StrEnum):
+    """Numbers of the large weights that the adapting and predicting graphs hold."""
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+    nf4 = "nf4"
+
+
 @app.command()
 def train(
     *,
@@ -89,6 +98,9 @@ def train(
     ] = None,
     ways: Annotated[int, typer.Option(min=2, help="Label slots of the bundle.")] = 32,
     hidden: Annotated[int | None, typer.Option(min=8, help="Channels of the backbone.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Frozen backbone: conv4 or resnet-lite.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="NAME=NUMBER, an option of the learner; may be repeated."),
@@ -98,6 +110,11 @@ def train(
         Encoding | None,
         typer.Option(help="Starting state; default float16 where nothing is frozen, else float32."),
     ] = None,
+    weights: Annotated[
+        Weights | None,
+        typer.Option(help="Large weights of adapt.onnx and predict.onnx; default: the learner's."),
+    ] = None,
+    weight_bits: Annotated[int, typer.Option(help="Weights of embed.onnx: 8 or 4 bits.")] = 8,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
@@ -114,6 +131,7 @@ def train(
     from export.learners.registry import make_learner
     from export.pipeline import ExportOptions, export_bundle
     from export.progress import show_progress
+    from export.quantize import check_bits
     from export.recipes import recipe
     from export.tasks.base import TRAIN
     from export.tasks.registry import open_any
@@ -128,6 +146,8 @@ def train(
         name=name or f"{tasks}-{learner}",
         target=target.value,
         init_encoding=None if init_encoding is None else init_encoding.value,
+        weights=None if weights is None else weights.value,
+        weight_bits=check_bits(weight_bits),
     )
     chosen = dict(_read_setting(text) for text in settings or ())
     torch.set_num_threads(threads)
@@ -145,6 +165,7 @@ def train(
         learner,
         LearnerOptions(
             hidden=hidden or defaults.hidden,
+            backbone=backbone or defaults.backbone,
             ways=ways,
             steps=defaults.inner_steps,
             settings={**defaults.settings, **chosen},

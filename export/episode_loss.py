@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from export.learners.adaptation import adapt_all, predict_both
+from export.learners.adaptation import adapt_all, predict_both, predict_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,9 +73,7 @@ def episode_predictions(
 
     Each `[episodes, ways * queries, ways]`; of a regression `[episodes, queries, outputs]`.
     """
-    if images is None:
-        images = torch.from_numpy(batch.images)
-    features = learner.embed(images.to(next(learner.parameters()).dtype))
+    features = _embedded(learner, batch, images)
     weights = features.new_ones(batch.support.shape[1])
     answers = torch.from_numpy(batch.support_y)
     if answers.is_floating_point():
@@ -93,3 +91,31 @@ def episode_predictions(
         features[torch.from_numpy(batch.query)],
     )
     return found[0], found[1] if len(found) > 1 else None
+
+
+def episode_logits_by_step(
+    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Query logits after each call of `adapt`, each `[episodes, ways * queries, ways]`."""
+    features = _embedded(learner, batch, images)
+    weights = features.new_ones(batch.support.shape[1])
+
+    def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> tuple[Tensor, ...]:
+        state, logits = learner.init(batch.ways), []
+        for _ in range(learner.steps):
+            state, _ = learner.adapt(state, support, labels, weights)
+            logits.append(predict_mean(learner, state, query))
+        return tuple(logits)
+
+    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(
+        features[torch.from_numpy(batch.support)],
+        torch.from_numpy(batch.support_y),
+        features[torch.from_numpy(batch.query)],
+    )
+    return found
+
+
+def _embedded(learner: Learner, batch: EpisodeBatch, images: Tensor | None) -> Tensor:
+    if images is None:
+        images = torch.from_numpy(batch.images)
+    return learner.embed(images.to(next(learner.parameters()).dtype))

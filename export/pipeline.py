@@ -22,7 +22,8 @@ from export.gates import GateOptions, ParityReport, check_embed, check_kernel, c
 from export.init_graph import InitEncoding, init_graph
 from export.intervals import Mean, mean_interval
 from export.model_card import model_card
-from export.quantize import Target, quantize_embed
+from export.quantize import Target, WeightBits, quantize_embed
+from export.stored_weights import WeightEncoding, encode, holds_weights, rounded
 from export.tasks.base import TRAIN, VALIDATION, ImagePool
 from export.to_onnx import export_graphs
 
@@ -49,6 +50,9 @@ class ExportOptions:
         target: Processor family whose int8 kernels the frozen graph is quantized for.
         init_encoding: Bits of the starting state; None: 16 where nothing is frozen (the state is
             then the whole network), else 32.
+        weights: Bits of the large weights that adapt.onnx and predict.onnx hold; None: what the
+            learner asks for.
+        weight_bits: Bits of the weights of the quantized embed.onnx.
         calibration_images: Training images that set the activation ranges.
         gate: Limits of the parity gate.
         accuracy: Episodes of the validation split on which quantization is judged; of fewer ways
@@ -61,6 +65,8 @@ class ExportOptions:
     version: int = 1
     target: Target = "arm64"
     init_encoding: InitEncoding | None = None
+    weights: WeightEncoding | None = None
+    weight_bits: WeightBits = 8
     calibration_images: int = 500
     gate: GateOptions = field(default_factory=GateOptions)
     accuracy: EvaluateOptions = field(
@@ -135,18 +141,25 @@ def export_bundle(
     draft = _draft(learner, source, o, provenance or {})
     encoding: InitEncoding = o.init_encoding or ("float32" if learner.has_embed else "float16")
     exact = {**graphs, "init.onnx": init_graph(state, "float32")}
-    shipped = {**graphs, "init.onnx": init_graph(state, encoding)}
+    weights = o.weights or learner.weight_encoding
+    shipped = {name: encode(graph, weights) for name, graph in graphs.items()}
+    shipped["init.onnx"] = init_graph(state, encoding)
     embed = "none"
     if learner.has_embed:
         x = _calibration_inputs(source, o)
-        shipped["embed.onnx"] = quantize_embed(graphs["embed.onnx"], x, target=o.target)
-        embed = "int8"
-    draft = replace(draft, quantization={"embed": embed, "init": encoding, "target": o.target})
+        shipped["embed.onnx"] = quantize_embed(
+            graphs["embed.onnx"], x, target=o.target, weight_bits=o.weight_bits
+        )
+        embed = f"int{o.weight_bits}"
+    quantization = {"embed": embed, "init": encoding, "target": o.target}
+    if any(holds_weights(graph) for graph in graphs.values()):
+        quantization["weights"] = weights
+    draft = replace(draft, quantization=quantization)
     with tempfile.TemporaryDirectory() as folder:
         exact_engine = _candidate(Path(folder) / "exact", draft, exact)
         engine = _candidate(Path(folder) / "shipped", draft, shipped)
         embed_error = check_embed(learner, exact_engine, o.gate)
-        parity = check_parity(learner, engine, o.gate)
+        parity = check_parity(rounded(learner, weights), engine, o.gate)
         if draft.kernel is not None:
             graph_draft = replace(draft, kernel=None)
             graph_engine = _candidate(Path(folder) / "graph", graph_draft, shipped)

@@ -1,4 +1,4 @@
-"""The one outer loop: draw episodes, adapt to each, score the queries, step the meta-parameters."""
+"""The one outer loop: measure the learner's objective, step the meta-parameters, validate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from edge_sdk.errors import DivergedError
-from export.augment import augment
 from export.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -21,6 +20,7 @@ from export.checkpoint import (
     write_checkpoint,
 )
 from export.episode_loss import episode_loss
+from export.objectives.registry import make_objective
 from export.progress import TrainEvent
 from export.tasks.base import TRAIN, VALIDATION
 from export.tasks.sampler import EpisodeSampler
@@ -90,13 +90,14 @@ class _Run:
         clock: Callable[[], float],
     ) -> None:
         self.learner, self.options, self.path, self.clock = learner, options, path, clock
-        self.sampler = EpisodeSampler(source.pool(TRAIN), options.episodes)
+        self.objective = make_objective(learner, source.pool(TRAIN), options)
         self.validation_sampler = (
             None
             if options.validation is None
             else EpisodeSampler(source.pool(VALIDATION), options.validation)
         )
-        self.optimizer = torch.optim.Adam(learner.parameters(), lr=options.outer_lr)
+        self.parameters = [*learner.parameters(), *self.objective.parameters()]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=options.outer_lr)
         self.rng = np.random.default_rng([options.seed, _TRAIN_STREAM])
         self.steps = 0
         self.best: Validation | None = None
@@ -127,26 +128,19 @@ class _Run:
     def step(self) -> tuple[float, float]:
         """Take one outer step; return its loss and accuracy."""
         o = self.options
-        batch = self.sampler.draw(self.rng)
-        images = augment(
-            torch.from_numpy(batch.images),
-            images_per_class=batch.images_per_class,
-            options=o.augment,
-            rng=self.rng,
-        )
-        loss, accuracy = episode_loss(self.learner, batch, images)
+        found = self.objective.measure(self.learner, self.rng, self.fraction)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), o.gradient_norm)
-        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+        found.loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, o.gradient_norm)
+        if not math.isfinite(found.shown) or not math.isfinite(norm.item()):
             msg = f"the loss or its gradient is not finite at step {self.steps}; lower outer_lr"
             raise DivergedError(msg)
         for group in self.optimizer.param_groups:
             group["lr"] = o.outer_lr * (1 + math.cos(math.pi * self.fraction)) / 2
         self.optimizer.step()
         self.steps += 1
-        self.losses.append(loss.item())
-        return loss.item(), accuracy.item()
+        self.losses.append(found.shown)
+        return found.shown, found.accuracy
 
     def after_step(self) -> None:
         """Validate, stop and write a checkpoint where they are due."""
@@ -216,6 +210,7 @@ class _Run:
             step=self.steps,
             seconds=self.seconds,
             weights=_copy_weights(self.learner),
+            objective=_copy_weights(self.objective),
             best_weights=self.best_weights,
             optimizer=self.optimizer.state_dict(),
             rng=json.loads(json.dumps(self.rng.bit_generator.state)),
@@ -238,6 +233,7 @@ class _Run:
             raise CheckpointError(msg)
         try:
             self.learner.load_state_dict(saved.weights)
+            self.objective.load_state_dict(saved.objective)
             self.optimizer.load_state_dict(saved.optimizer)
             self.rng.bit_generator.state = saved.rng
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -283,8 +279,8 @@ def _identity(
     }
 
 
-def _copy_weights(learner: Learner) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in learner.state_dict().items()}
+def _copy_weights(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def _stop_reason(name: str | None) -> StopReason | None:

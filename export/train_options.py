@@ -24,6 +24,9 @@ class TrainOptions:
             follows the elapsed time, so that such a run is not repeatable to the bit.
         episodes: The training episodes of one outer step.
         augment: Random maps of training images.
+        batch_size: Training images of one outer step of supervised pre-training.
+        deep_supervision: Part of the run in whose course the query loss moves from the mean over
+            all inner steps to the last one, 0..1; 0: the last one all along.
         outer_lr: Adam's step size at the start; it falls to zero on a half cosine.
         gradient_norm: Largest L2 norm of a meta-gradient; longer ones are shortened to it.
         validation: One batch of validation episodes; None: none, and the last weights are kept.
@@ -38,6 +41,8 @@ class TrainOptions:
     minutes: float | None = None
     episodes: EpisodeOptions = field(default_factory=EpisodeOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    batch_size: int = 128
+    deep_supervision: float = 0.0
     outer_lr: float = 1e-3
     gradient_norm: float = 10.0
     validation: EpisodeOptions | None = None
@@ -52,6 +57,7 @@ class TrainOptions:
             raise InvalidOptionError(msg)
         for name in (
             "steps",
+            "batch_size",
             "validation_batches",
             "validate_every",
             "checkpoint_every",
@@ -61,6 +67,9 @@ class TrainOptions:
             if value is not None and value < 1:
                 msg = f"{name} must be >= 1, got {value}"
                 raise InvalidOptionError(msg)
+        if not 0 <= self.deep_supervision <= 1:
+            msg = f"deep_supervision must be in 0..1, got {self.deep_supervision}"
+            raise InvalidOptionError(msg)
         for name in ("outer_lr", "gradient_norm", "minutes"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

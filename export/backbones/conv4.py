@@ -36,6 +36,7 @@ class FrozenConv4(nn.Module):
 
     def __init__(self, input_shape: tuple[int, ...], hidden: int) -> None:
         super().__init__()
+        self.dim = feature_dim(input_shape, hidden)
         channels = input_shape[0]
         blocks: list[nn.Module] = []
         for _ in range(NUM_BLOCKS):

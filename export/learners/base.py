@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_sdk.manifest import SoftmaxSgd
     from export.learners.recipe import Recipe
+    from export.stored_weights import WeightEncoding
 
 Task = Literal["classification", "regression"]
 
@@ -37,6 +38,7 @@ class LearnerOptions:
     Attributes:
         input_shape: One example, `[1, 28, 28]` for images.
         hidden: Channels of the backbone.
+        backbone: Name of the frozen backbone, see `export.backbones.registry`.
         ways: Label slots of the exported bundle; training may use any number.
         steps: Inner steps of gradient learners.
         settings: Values of the learner's own options, in place of its `defaults`.
@@ -46,6 +48,7 @@ class LearnerOptions:
 
     input_shape: tuple[int, ...] = (1, 28, 28)
     hidden: int = 64
+    backbone: str = "conv4"
     ways: int = 32
     steps: int = 5
     settings: Mapping[str, int | float] = field(default_factory=dict)
@@ -84,6 +87,9 @@ class Learner(nn.Module, ABC):
     defaults: ClassVar[Mapping[str, int | float]] = {}
     """The learner's own options and their values; `setting` reads them."""
 
+    objective: ClassVar[str] = "query_loss"
+    """What training lowers, by name; see `export.objectives.registry`."""
+
     recipes: ClassVar[Mapping[str, Recipe]] = {}
     """How it is trained by default, by name of the task source; see `export.recipes`."""
 
@@ -108,6 +114,18 @@ class Learner(nn.Module, ABC):
         """
         return self.settings[name]
 
+    def size(self, name: str) -> int:
+        """One of the settings that is a number of things.
+
+        Raises:
+            InvalidOptionError: It is below 1.
+        """
+        value = int(self.settings[name])
+        if value < 1:
+            msg = f"{name} must be >= 1, got {value}"
+            raise InvalidOptionError(msg)
+        return value
+
     @property
     def steps(self) -> int:
         """Calls of `adapt` that make one adaptation."""
@@ -117,6 +135,11 @@ class Learner(nn.Module, ABC):
     def has_variance(self) -> bool:
         """Whether `predict` gives a variance, too."""
         return False
+
+    @property
+    def weight_encoding(self) -> WeightEncoding:
+        """How large weights that `adapt` and `predict` read are stored in a bundle."""
+        return "float16"
 
     def kernel(self) -> SoftmaxSgd | None:
         """The native kernel that computes what `adapt` does, if there is one."""
@@ -129,6 +152,10 @@ class Learner(nn.Module, ABC):
     def embed(self, x: Tensor) -> Tensor:
         """Frozen features of `x` `[n, *input_shape]`; the input itself where nothing is frozen."""
         return x
+
+    def represent(self, x: Tensor) -> Tensor:
+        """What supervised pre-training classifies, `[n, dim]`: the features, unless overridden."""
+        return self.embed(x).flatten(1)
 
     has_embed: ClassVar[bool] = True
     """False where nothing is frozen; the bundle then has no embed.onnx."""

@@ -10,6 +10,8 @@ from export.learners.adaptation import predict_mean
 from export.learners.base import one_hot, support_loss
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from export.learners.base import Learner, State
@@ -33,7 +35,9 @@ def gradient_step(
     features: Tensor,
     labels: Tensor,
     weights: Tensor,
-    rates: State,
+    rates: Mapping[str, Tensor | float],
+    *,
+    first_order: bool = False,
 ) -> tuple[State, Tensor]:
     """Take one SGD step on the tensors that `rates` names, each with its own step size.
 
@@ -45,7 +49,9 @@ def gradient_step(
         features: `[n, *feature_shape]`.
         labels: int64 `[n]`.
         weights: `[n]`, >= 0.
-        rates: Step sizes, each `[]` or of its tensor's shape.
+        rates: Step sizes, each a number or of a shape that spreads to its tensor's.
+        first_order: Take the gradients for constants in the outer loop (first-order MAML of Finn
+            et al., ICML 2017): cheaper by the second derivatives, and no longer exact.
 
     Returns:
         The next state and the loss before the step, `[]`, in nats.
@@ -60,5 +66,7 @@ def gradient_step(
         return support_loss(logits, hot, weights)
 
     grads, loss = torch.func.grad_and_value(loss_of)(trainable)
+    if first_order:
+        grads = {name: grad.detach() for name, grad in grads.items()}
     after = {name: tensor - rates[name] * grads[name] for name, tensor in trainable.items()}
     return {**frozen, **after}, loss

@@ -20,12 +20,14 @@ class Recipe:
 
     Attributes:
         hidden: Channels of the backbone.
+        backbone: Name of the frozen backbone.
         inner_steps: Inner steps of gradient learners.
         settings: The learner's own options, where they are not its defaults.
         train: The run.
     """
 
     hidden: int = 64
+    backbone: str = "conv4"
     inner_steps: int = 5
     settings: Mapping[str, int | float] = field(default_factory=dict)
     train: TrainOptions

@@ -1,0 +1,78 @@
+"""Learners that adapt a softmax head on frozen features: what they share but the step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from edge_sdk.manifest import SoftmaxSgd
+from export.backbones.conv4 import FrozenConv4, feature_dim
+from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
+from export.learners.gradient import gradient_step, slots_in_use
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class FrozenHead(Learner):
+    """State: a softmax head on features of a frozen conv-4.
+
+    The head starts at zero, so that it serves any number of ways and no slot is special (Ye &
+    Chao, "How to Train Your MAML to Excel", ICLR 2022). Subclasses give `adapt`.
+    """
+
+    adaptation = "gradient"
+    roles: ClassVar[dict[str, Role]] = {
+        "head.weight": "slot",
+        "head.bias": "slot",
+        "counts": "personal",
+    }
+
+    def __init__(self, options: LearnerOptions) -> None:
+        super().__init__(options)
+        self.dim = feature_dim(options.input_shape, options.hidden)
+        self.backbone: nn.Module = FrozenConv4(options.input_shape, options.hidden)
+
+    def init(self, ways: int) -> State:
+        like = next(self.backbone.parameters())
+        return {
+            "head.weight": like.new_zeros(ways, self.dim),
+            "head.bias": like.new_zeros(ways),
+            "counts": like.new_zeros(ways),
+        }
+
+    def embed(self, x: Tensor) -> Tensor:
+        # unit-order features, so that one step size suits any backbone width
+        features: Tensor = self.backbone(x)
+        return features * float(self.dim**-0.5)
+
+    def predict(self, state: State, features: Tensor) -> Tensor:
+        logits = features @ state["head.weight"].T + state["head.bias"]
+        return mask_unused(logits, state["counts"])
+
+
+class SgdHead(FrozenHead):
+    """Adapting is one step of gradient descent on the head; the device has a native kernel for it.
+
+    Subclasses give the step size.
+    """
+
+    @abstractmethod
+    def rate(self) -> Tensor | float:
+        """Step size of a row of the head, `[]`.
+
+        It is multiplied by the number of slots in use before it is used: the gradient of one of the
+        head's rows shrinks as 1 / ways, so that one rate suits any number of ways.
+        """
+
+    def adapt(
+        self, state: State, features: Tensor, labels: Tensor, weights: Tensor
+    ) -> tuple[State, Tensor]:
+        rate = self.rate() * slots_in_use(state, labels, weights)
+        rates = {"head.weight": rate, "head.bias": rate}
+        return gradient_step(self, state, features, labels, weights, rates)
+
+    def kernel(self) -> SoftmaxSgd:
+        return SoftmaxSgd(
+            weight="head.weight", bias="head.bias", rate=float(self.rate()), rate_per_slot=True
+        )

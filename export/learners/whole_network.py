@@ -1,0 +1,96 @@
+"""Learners that adapt every weight of a network: what they share but the step sizes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from edge_sdk.errors import InvalidOptionError
+from export.backbones.conv4 import NORM_GROUPS, conv4, conv4_weights, feature_dim
+from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
+from export.learners.gradient import gradient_step, slots_in_use
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class WholeNetwork(Learner):
+    """State: every weight of a conv-4 network; adapting is one gradient step on all of them.
+
+    Nothing is frozen, so features are the images themselves. All rows of the head start as one
+    vector, so that it serves any number of ways and no slot is special (Ye & Chao, "How to Train
+    Your MAML to Excel", ICLR 2022). Subclasses give the step sizes.
+    """
+
+    adaptation = "gradient"
+    has_embed = False
+    roles: ClassVar[dict[str, Role]] = {
+        "head.weight": "slot",
+        "head.bias": "slot",
+        "counts": "personal",
+    }
+    learns_head: ClassVar[bool] = True
+    """Whether training learns the row that the head starts from; else it starts at zero."""
+
+    def __init__(self, options: LearnerOptions) -> None:
+        super().__init__(options)
+        if options.hidden % NORM_GROUPS:
+            msg = (
+                f"hidden must be a multiple of {NORM_GROUPS} for {self.name}, got {options.hidden}"
+            )
+            raise InvalidOptionError(msg)
+        dim = feature_dim(options.input_shape, options.hidden)
+        weights = conv4_weights(options.input_shape, options.hidden)
+        self.feature_scale = dim**-0.5
+        # names of state tensors hold dots, which ParameterDict refuses as keys
+        self.names = tuple(weights)
+        self.body = nn.ParameterList(weights.values())
+        row = torch.zeros(dim)
+        self.head_row: Tensor
+        if self.learns_head:
+            self.head_row = nn.Parameter(row)
+        else:
+            self.register_buffer("head_row", row)
+
+    @abstractmethod
+    def rates(self) -> Mapping[str, Tensor | float]:
+        """Step size of each tensor of `names`, of `head.weight` (a row's) and of `head.bias`.
+
+        The head's are multiplied by the number of slots in use before they are used: the gradient
+        of one of its rows shrinks as 1 / ways, so that one rate suits any number of ways.
+        """
+
+    @property
+    def first_order(self) -> bool:
+        """Whether the outer loop takes inner gradients for constants."""
+        return False
+
+    def init(self, ways: int) -> State:
+        state: State = dict(zip(self.names, self.body, strict=True))
+        state["head.weight"] = self.head_row.expand(ways, -1).clone()
+        state["head.bias"] = self.head_row.new_zeros(ways)
+        state["counts"] = self.head_row.new_zeros(ways)
+        return state
+
+    def represent(self, x: Tensor) -> Tensor:
+        return conv4(dict(zip(self.names, self.body, strict=True)), x)
+
+    def adapt(
+        self, state: State, features: Tensor, labels: Tensor, weights: Tensor
+    ) -> tuple[State, Tensor]:
+        used = slots_in_use(state, labels, weights)
+        rates = {
+            name: rate * used if name.startswith("head.") else rate
+            for name, rate in self.rates().items()
+        }
+        return gradient_step(
+            self, state, features, labels, weights, rates, first_order=self.first_order
+        )
+
+    def predict(self, state: State, features: Tensor) -> Tensor:
+        z = conv4(state, features) * self.feature_scale
+        logits = z @ state["head.weight"].T + state["head.bias"]
+        return mask_unused(logits, state["counts"])

@@ -1,0 +1,58 @@
+"""The query loss after adaptation: what MAML, ProtoNets and most meta-learners minimise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from export.episode_loss import episode_logits_by_step, episode_loss
+from export.objectives.base import EpisodeObjective, OuterLoss
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from export.learners.base import Learner
+
+
+class QueryLoss(EpisodeObjective):
+    """Mean cross-entropy on the query sets, differentiated through adaptation.
+
+    With `TrainOptions.deep_supervision` the loss after every inner step counts at first, equally;
+    the weight moves to the last step in the course of that part of the run (the multi-step loss of
+    Antoniou, Edwards, Storkey, "How to train your MAML", ICLR 2019).
+    """
+
+    name = "query_loss"
+
+    def measure(self, learner: Learner, rng: np.random.Generator, fraction: float) -> OuterLoss:
+        """See `Objective`."""
+        batch, images = self.draw(rng)
+        until = self.options.deep_supervision
+        values = learner.options.task == "regression"
+        if values or learner.steps == 1 or fraction >= until:
+            loss, accuracy = episode_loss(learner, batch, images)
+            return OuterLoss(loss=loss, shown=loss.item(), accuracy=accuracy.item())
+        logits = episode_logits_by_step(learner, batch, images)
+        labels = torch.from_numpy(batch.query_y)
+        losses = torch.stack(
+            [functional.cross_entropy(step.flatten(0, 1), labels.flatten()) for step in logits]
+        )
+        with torch.no_grad():
+            accuracy = (logits[-1].argmax(-1) == labels).to(losses.dtype).mean()
+        loss = losses @ step_weights(learner.steps, fraction / until).to(losses.dtype)
+        return OuterLoss(loss=loss, shown=losses[-1].item(), accuracy=accuracy.item())
+
+
+def step_weights(steps: int, fraction: float) -> Tensor:
+    """Weights of the losses after each inner step, `[steps]`; they sum to 1.
+
+    Args:
+        steps: Inner steps.
+        fraction: 0: all equal; 1: the last alone.
+    """
+    weights = torch.full((steps,), (1 - fraction) / steps)
+    weights[-1] += fraction
+    return weights
