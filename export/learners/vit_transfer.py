@@ -111,7 +111,8 @@ class VitTransfer(Learner):
         return gradient_step(self, state, features, labels, weights, rates)
 
     def predict(self, state: State, features: Tensor) -> Tensor:
-        mean, variance = self.spread.running_mean, self.spread.running_var
+        # not the module: batch norm is not exact under torch.func
+        mean, variance = (self.get_buffer(f"spread.running_{k}") for k in ("mean", "var"))
         pooled = self.run_top(state, features)
         z = (pooled - mean) * torch.rsqrt(variance + self.spread.eps)
         z = unit_rows(z)  # pre-training compares directions, too

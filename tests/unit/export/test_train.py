@@ -304,17 +304,6 @@ def test_a_checkpoint_with_a_wrong_bit_is_refused(
     assert refused == 300
 
 
-def test_a_checkpoint_from_before_there_was_a_digest_is_read(
-    source: GlyphTasks, tmp_path: Path
-) -> None:
-    path = tmp_path / "run.pt"
-    train(learner_of("anil"), source, replace(OPTIONS, steps=1), checkpoint=path)
-    want = read_checkpoint(path)
-    content = path.read_bytes()
-    path.write_bytes(content[content.index(b"PK\x03\x04") :])
-    assert read_checkpoint(path).losses == want.losses
-
-
 def test_a_failed_write_keeps_the_old_checkpoint(
     source: GlyphTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
