@@ -108,12 +108,13 @@ def test_a_bundle_without_labels_serves_from_one_shot_and_refuses_noise(
     kept = {}
     for shots, poison in ((1, 0.0), (5, 0.0), (5, 0.8)):
         outcomes = teach_own_labels(
-            source, crowd.users[:USERS], ways=5, shots=shots, poison=poison, splits=2, seed=0
+            source, crowd.users[:USERS], ways=5, shots=shots, poison=poison, splits=8, seed=0
         )
         kept[shots, poison] = np.mean([o.decision == "keep" for o in outcomes])
     assert kept[1, 0.0] == 1
     assert kept[5, 0.0] >= 0.9
-    assert kept[5, 0.8] <= 0.3  # 0.8 wrong of five labels: nothing but noise
+    # 0.8 wrong of five labels: nothing but noise. 15 % by chance, and more as folds share examples
+    assert kept[5, 0.8] <= 0.35
 
 
 def test_swapped_labels_are_exchanged_in_pairs(rng: np.random.Generator) -> None:
