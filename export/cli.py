@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from edge_sdk import Bundle
+    from edge_sdk.signing import SigningKey
     from export.evaluate import EvaluateOptions, Evaluation
     from export.intervals import Mean
     from export.pipeline import ExportReport
@@ -25,6 +26,12 @@ Data = Annotated[
     Path | None,
     typer.Option(
         envvar="EDGE_SDK_DATA", help="Folder with the real data sets.", show_default=False
+    ),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key", help="Private key (PEM) to sign the new bundle with.", show_default=False
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -87,6 +94,7 @@ def train(
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is at OUT.")] = False,
+    key: Key = None,
     threads: Threads = 2,
     json_output: Json = False,
 ) -> None:
@@ -104,6 +112,7 @@ def train(
     from export.train import train as run
 
     # what can be refused is refused now: training may take an hour
+    signing_key = _signing_key(key)
     if out.exists() and not overwrite:
         msg = f"{out} already exists; pass --overwrite to replace it"
         raise InvalidOptionError(msg)
@@ -139,6 +148,7 @@ def train(
         export_options,
         provenance={"seed": seed, "outer_steps": trained.steps},
         overwrite=overwrite,
+        key=signing_key,
     )
     _show_training(trained, report, json_output=json_output)
 
@@ -189,19 +199,28 @@ def compile_for_npu(
         Path | None, typer.Option(help="Folder of the new bundle; default: replace BUNDLE.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Examples in one call of the HTP.")] = 8,
+    key: Key = None,
     json_output: Json = False,
 ) -> None:
     """Compile the frozen graph for Qualcomm NPUs ahead of time, into the bundle."""
     from export.compile_npu import compile_bundle, stdout_kept_clean
 
+    signing_key = _signing_key(key)
     with stdout_kept_clean():
-        report = compile_bundle(bundle, socs=soc, out=out, batch=batch)
+        report = compile_bundle(bundle, socs=soc, out=out, batch=batch, key=signing_key)
     if json_output:
         values = {"bundle": str(report.path), "digest": report.digest}
         _print_json({**values, "size_bytes": dict(report.size_bytes)})
         return
     sizes = [(name, f"{size / 1000:.0f} kB") for name, size in report.size_bytes.items()]
     _print_table(str(report.path), [*sizes, ("digest", report.digest[:16])])
+
+
+def _signing_key(path: Path | None) -> SigningKey | None:
+    """The key to sign with; read before the work, so that a wrong one costs no time."""
+    from edge_sdk.signing import SigningKey
+
+    return None if path is None else SigningKey.read(path)
 
 
 def _show_training(trained: TrainReport, report: ExportReport, *, json_output: bool) -> None:

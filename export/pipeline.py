@@ -29,6 +29,7 @@ from export.to_onnx import export_graphs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_sdk.signing import SigningKey
     from export.learners.base import Learner
     from export.tasks.base import TaskSource
 
@@ -103,6 +104,7 @@ def export_bundle(
     *,
     provenance: Mapping[str, Json] | None = None,
     overwrite: bool = False,
+    key: SigningKey | None = None,
 ) -> ExportReport:
     """Export, quantize and write `learner`, if it passes the gates.
 
@@ -114,6 +116,7 @@ def export_bundle(
         options: How.
         provenance: Further JSON values for the manifest, such as the training seed.
         overwrite: Replace a bundle that is at `out`.
+        key: Sign the bundle with it.
 
     Raises:
         NonFiniteError: A weight is NaN or infinite.
@@ -171,6 +174,7 @@ def export_bundle(
         graphs=shipped,
         model_card=model_card(draft),
         overwrite=overwrite,
+        key=key,
     )
     size_bytes = sum(file.stat().st_size for file in out.iterdir())
     return ExportReport(

@@ -14,6 +14,8 @@ import pytest
 from edge_sdk import open_bundle
 from edge_sdk.errors import BadBundleError
 from edge_sdk.manifest import LISTED_NAMES, MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from tests.support import onnx_wire as wire
+from tests.support.tiny import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -290,6 +292,34 @@ def test_both_refuse_every_damage(
 ) -> None:
     damage(tiny_bundle)
     assert not check_same_verdict(c_reader, tiny_bundle, "damage")
+
+
+def test_both_read_a_bundle_compiled_for_a_chip(
+    c_reader: CReader, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """The file belongs to the bundle, though the C library runs `embed.onnx`."""
+    node = wire.node(
+        "EPContext",
+        ["x"],
+        "features",
+        wire.attribute("embed_mode", wire.field(3, 1))
+        + wire.attribute("ep_cache_context", wire.field(4, b"binary")),
+        domain="com.microsoft",
+    )
+    compiled = wire.model(wire.graph(node))
+    name = "embed.SM8650.onnx"
+    folder = rewrite(tiny_bundle, tmp_path / "compiled", graphs={name: compiled})
+    assert check_same_verdict(c_reader, folder, "compiled")
+    assert c_reader.open(folder) == open_bundle(folder).digest
+    (folder / name).rename(folder / "embed.SM8550.onnx")
+    assert not check_same_verdict(c_reader, folder, "under another name")
+    (folder / "embed.SM8550.onnx").rename(folder / "embed.sm8650.onnx")
+    assert not check_same_verdict(c_reader, folder, "under a name that no bundle has")
+    (folder / "embed.sm8650.onnx").rename(folder / name)
+    (folder / name).write_bytes(compiled + b"x")
+    assert not check_same_verdict(c_reader, folder, "damaged")
+    (folder / name).unlink()
+    assert not check_same_verdict(c_reader, folder, "missing")
 
 
 def test_both_read_random_deep_provenance(
