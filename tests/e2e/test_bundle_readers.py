@@ -306,7 +306,7 @@ def test_both_read_a_bundle_compiled_for_a_chip(
         + wire.attribute("ep_cache_context", wire.field(4, b"binary")),
         domain="com.microsoft",
     )
-    compiled = wire.model(wire.graph(node))
+    compiled = wire.model(wire.graph([node]))
     name = "embed.SM8650.onnx"
     folder = rewrite(tiny_bundle, tmp_path / "compiled", graphs={name: compiled})
     assert check_same_verdict(c_reader, folder, "compiled")
