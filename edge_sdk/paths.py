@@ -18,7 +18,7 @@ def as_path(path: object, *, name: str) -> Path:
         text = os.fspath(path)  # type: ignore[call-overload]  # what is no path is caught
         is_path = isinstance(text, str) and b"\0" not in os.fsencode(text)
     except (TypeError, UnicodeEncodeError):
-        is_path = False
+        text, is_path = "", False
     if not is_path:
         msg = f"{name} must be a path: a str or os.PathLike without zero bytes and lone surrogates"
         raise InvalidOptionError(msg)
