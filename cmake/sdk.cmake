@@ -6,10 +6,12 @@ include(CMakePackageConfigHelpers)
 add_library(
   edge_bundle STATIC
   csrc/src/bundle/bundle.cpp
+  csrc/src/bundle/ed25519.cpp
   csrc/src/bundle/json.cpp
   csrc/src/bundle/manifest.cpp
   csrc/src/bundle/place.cpp
   csrc/src/bundle/sha256.cpp
+  csrc/src/bundle/sha512.cpp
   csrc/src/bundle/utf8.cpp
   csrc/src/example_set.cpp
 )

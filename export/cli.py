@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from export.cli_output import print_json, print_table, show_evaluation, show_training
+
+if TYPE_CHECKING:
+    from edge_sdk.signing import SigningKey
 
 app = typer.Typer(
     no_args_is_help=True, help="Meta-train, export and evaluate bundles (server side)."
@@ -19,6 +22,12 @@ Data = Annotated[
     Path | None,
     typer.Option(
         envvar="EDGE_SDK_DATA", help="Folder with the real data sets.", show_default=False
+    ),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key", help="Private key (PEM) to sign the new bundle with.", show_default=False
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -119,6 +128,7 @@ def train(
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is at OUT.")] = False,
+    key: Key = None,
     threads: Threads = 2,
     json_output: Json = False,
 ) -> None:
@@ -138,6 +148,7 @@ def train(
     from export.train import train as run
 
     # what can be refused is refused now: training may take an hour
+    signing_key = _signing_key(key)
     if out.exists() and not overwrite:
         msg = f"{out} already exists; pass --overwrite to replace it"
         raise InvalidOptionError(msg)
@@ -186,6 +197,7 @@ def train(
         export_options,
         provenance={"seed": seed, "outer_steps": trained.steps},
         overwrite=overwrite,
+        key=signing_key,
     )
     show_training(trained, report, json_output=json_output)
 
@@ -278,19 +290,28 @@ def compile_for_npu(
         Path | None, typer.Option(help="Folder of the new bundle; default: replace BUNDLE.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Examples in one call of the HTP.")] = 8,
+    key: Key = None,
     json_output: Json = False,
 ) -> None:
     """Compile the frozen graph for Qualcomm NPUs ahead of time, into the bundle."""
     from export.compile_npu import compile_bundle, stdout_kept_clean
 
+    signing_key = _signing_key(key)
     with stdout_kept_clean():
-        report = compile_bundle(bundle, socs=soc, out=out, batch=batch)
+        report = compile_bundle(bundle, socs=soc, out=out, batch=batch, key=signing_key)
     if json_output:
         values = {"bundle": str(report.path), "digest": report.digest}
         print_json({**values, "size_bytes": dict(report.size_bytes)})
         return
     sizes = [(name, f"{size / 1000:.0f} kB") for name, size in report.size_bytes.items()]
     print_table(str(report.path), [*sizes, ("digest", report.digest[:16])])
+
+
+def _signing_key(path: Path | None) -> SigningKey | None:
+    """The key to sign with; read before the work, so that a wrong one costs no time."""
+    from edge_sdk.signing import SigningKey
+
+    return None if path is None else SigningKey.read(path)
 
 
 def _read_setting(text: str) -> tuple[str, int | float]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_sdk import Bundle
     from edge_sdk.manifest import BundleDraft, Json
+    from edge_sdk.signing import SigningKey
 
 COMPILED = "compiled"  # key in the manifest's provenance: one entry a compiled file
 
@@ -52,6 +53,7 @@ def compile_bundle(
     socs: Sequence[str],
     out: str | os.PathLike[str] | None = None,
     batch: int = DEFAULT_BATCH,
+    key: SigningKey | None = None,
 ) -> CompileReport:
     """Compile a bundle's frozen graph for Qualcomm SoCs and write the bundle that holds both.
 
@@ -63,6 +65,7 @@ def compile_bundle(
         socs: Distinct names of `SOCS`, at least one.
         out: Folder of the new bundle, which must not exist; by default `path` is replaced.
         batch: Examples in one call of the HTP, 1..4096.
+        key: Sign the new bundle with it; a signature of the old one does not carry over.
 
     Raises:
         InvalidOptionError: A SoC has no such name, or `out` exists.
@@ -95,7 +98,12 @@ def compile_bundle(
         for soc in names:
             _check(candidate, soc, x, expected[soc])
     digest = write_bundle(
-        target, manifest_fields=draft, graphs=graphs, model_card=card, overwrite=out is None
+        target,
+        manifest_fields=draft,
+        graphs=graphs,
+        model_card=card,
+        overwrite=out is None,
+        key=key,
     )
     sizes = {name: len(data) for name, data in compiled.items()}
     return CompileReport(path=target, digest=digest, size_bytes=sizes)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_sdk.signing import SigningKey
     from export.learners.base import Learner
     from export.tasks.base import TaskSource
     from export.tasks.functions import ValueSource
@@ -112,6 +113,7 @@ def export_bundle(
     *,
     provenance: Mapping[str, Json] | None = None,
     overwrite: bool = False,
+    key: SigningKey | None = None,
 ) -> ExportReport:
     """Export, quantize and write `learner`, if it passes the gates.
 
@@ -123,6 +125,7 @@ def export_bundle(
         options: How.
         provenance: Further JSON values for the manifest, such as the training seed.
         overwrite: Replace a bundle that is at `out`.
+        key: Sign the bundle with it.
 
     Raises:
         NonFiniteError: A weight is NaN or infinite.
@@ -189,6 +192,7 @@ def export_bundle(
         graphs=shipped,
         model_card=model_card(draft),
         overwrite=overwrite,
+        key=key,
     )
     size_bytes = sum(file.stat().st_size for file in out.iterdir())
     return ExportReport(

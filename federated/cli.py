@@ -14,6 +14,7 @@ from rich.table import Table
 
 from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
+from edge_sdk.signing import SigningKey, sign_bundle
 from edge_sdk.store import FILE_NAME as STORE_NAME
 from federated.round_core import RoundOptions
 
@@ -40,6 +41,12 @@ ServerLr = Annotated[
     float, typer.Option("--server-lr", help="Length of the server's step; 1 moves to the mean.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of all that is drawn at random.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key", help="Private key (PEM) to sign the new bundle with.", show_default=False
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 PriorCount = Annotated[
     float,
@@ -70,6 +77,7 @@ def simulate_command(
     server_lr: ServerLr = _DEFAULTS.server_lr,
     prior_count: PriorCount = 1.0,
     seed: Seed = 0,
+    key: Key = None,
     json_output: Json = False,
 ) -> None:
     """Run rounds over simulated writers; measure the new bundle on writers who took no part.
@@ -84,6 +92,7 @@ def simulate_command(
         msg = f"simulate needs {error.name}: pip install 'edge-sdk[export,federated]'"
         raise MissingExtraError(msg) from error
 
+    signing_key = _signing_key(key)
     options = RoundOptions(
         rounds=rounds,
         cohort_size=cohort,
@@ -98,8 +107,10 @@ def simulate_command(
     if not opened.manifest.labels:
         _refuse_existing(start_path)
     population = open_population(tasks, people, max_classes=opened.manifest.ways, data=data)
-    start = labelled(opened, population.labels, start_path, prior_count=prior_count)
-    report = run_study(start, population, options, out)
+    start = labelled(
+        opened, population.labels, start_path, prior_count=prior_count, key=signing_key
+    )
+    report = run_study(start, population, options, out, key=signing_key)
     if json_output:
         typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
     else:
@@ -115,12 +126,14 @@ def label_command(
     ],
     out: Out,
     prior_count: PriorCount = 1.0,
+    key: Key = None,
 ) -> None:
     """Fix what a bundle's slots mean, so that rounds can average what users teach."""
     from federated.next_bundle import name_labels
 
     _refuse_existing(out)
-    digest = name_labels(out, open_bundle(bundle), labels, prior_count=prior_count)
+    signing_key = _signing_key(key)
+    digest = name_labels(out, open_bundle(bundle), labels, prior_count=prior_count, key=signing_key)
     typer.echo(f"{out}: {len(labels)} labels, digest {digest}")
 
 
@@ -143,11 +156,16 @@ def run_command(
     round_deadline_s: Annotated[
         float, typer.Option(help="When a round closes at the latest, seconds.")
     ] = 120.0,
+    key: Key = None,
     json_output: Json = False,
 ) -> None:
-    """Run rounds with real Flower processes on this machine: a SuperLink and a SuperNode a user."""
+    """Run rounds with real Flower processes on this machine: a SuperLink and a SuperNode a user.
+
+    The key does not leave this process: it signs what they wrote.
+    """
     from federated.deploy import DeployOptions, run_on_loopback
 
+    signing_key = _signing_key(key)
     options = RoundOptions(
         rounds=rounds,
         cohort_size=cohort,
@@ -162,11 +180,18 @@ def run_command(
     users = sorted(path for path in homes.iterdir() if (path / STORE_NAME).is_file())
     signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
     report = run_on_loopback(bundle, users, out, options, deploy)
+    if signing_key is not None:
+        sign_bundle(out, signing_key)
     if json_output:
         typer.echo(json.dumps(report, indent=1, sort_keys=True))
     else:
         _print_rounds(report["rounds"])
         Console(highlight=False).print(f"new bundle: {out}")
+
+
+def _signing_key(path: Path | None) -> SigningKey | None:
+    """The key to sign with; read before the work, so that a wrong one costs no time."""
+    return None if path is None else SigningKey.read(path)
 
 
 def _end(number: int, _: object) -> NoReturn:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_sdk import Bundle, State
+    from edge_sdk.signing import SigningKey
     from export.intervals import Mean
     from federated.population import Population
     from federated.round_core import RoundOptions, RoundReport
@@ -52,7 +53,12 @@ class StudyReport:
 
 
 def run_study(
-    bundle: Bundle, population: Population, options: RoundOptions, out: Path
+    bundle: Bundle,
+    population: Population,
+    options: RoundOptions,
+    out: Path,
+    *,
+    key: SigningKey | None = None,
 ) -> StudyReport:
     """Run rounds over the users who take part, write the new bundle, measure it on the others.
 
@@ -61,6 +67,7 @@ def run_study(
         population: Who takes part and who is held out.
         options: The rounds to run.
         out: Folder of the new bundle; must not exist.
+        key: Sign the new bundle with it.
 
     Raises:
         InvalidOptionError: The labels differ, or `out` exists.
@@ -84,7 +91,7 @@ def run_study(
         lambda state: float(accuracy_of_users(engine, state, held_out).mean()),
     )
     summary = RunSummary.of(options, result.reports, num_clients=len(clients))
-    digest = write_next_bundle(out, bundle, result.shared, summary)
+    digest = write_next_bundle(out, bundle, result.shared, summary, key=key)
     new = Engine(open_bundle(out))
     after = accuracy_of_users(new, new.initial_state(), held_out)
     return StudyReport(
@@ -99,15 +106,24 @@ def run_study(
     )
 
 
-def labelled(bundle: Bundle, labels: Sequence[str], path: Path, *, prior_count: float) -> Bundle:
+def labelled(
+    bundle: Bundle,
+    labels: Sequence[str],
+    path: Path,
+    *,
+    prior_count: float,
+    key: SigningKey | None = None,
+) -> Bundle:
     """Return `bundle` if it names labels, else the version at `path` that names `labels`.
+
+    That one is signed where there is a `key`.
 
     Raises:
         InvalidOptionError: `path` exists, or the labels or the prior do not fit.
     """
     if bundle.manifest.labels:
         return bundle
-    name_labels(path, bundle, labels, prior_count=prior_count)
+    name_labels(path, bundle, labels, prior_count=prior_count, key=key)
     return open_bundle(path)
 
 

@@ -48,7 +48,10 @@ typedef enum edge_status {
   EDGE_PROVIDER = 12,        /* not given by this interface: its graphs run on the CPU */
   EDGE_NULL_ARGUMENT = 100,  /* a pointer that must not be NULL is */
   EDGE_OUT_OF_MEMORY = 101,
-  EDGE_INTERNAL = 102 /* a defect of this library; please report it */
+  EDGE_INTERNAL = 102,       /* a defect of this library; please report it */
+  EDGE_BAD_SIGNATURE = 103,  /* a bundle is not signed, or not by a trusted key */
+  EDGE_EXPIRED_BUNDLE = 104, /* its last day has passed */
+  EDGE_OLDER_BUNDLE = 105    /* a newer version, or another bundle of this one, was accepted */
 } edge_status;
 
 /* The status in words that never change, for example "shape_mismatch"; never NULL. Any thread. */
@@ -72,6 +75,26 @@ typedef struct edge_bundle edge_bundle; /* edge_bundle_close */
  * Fails with EDGE_BAD_BUNDLE, naming the file. */
 EDGE_API edge_status edge_bundle_open(const char* path, edge_bundle** bundle);
 EDGE_API void edge_bundle_close(edge_bundle* bundle);
+
+/* Whose bundles are opened. Fill with edge_trust_init, then set at least `keys` and `num_keys`. */
+typedef struct edge_trust {
+  size_t struct_size;     /* set by edge_trust_init */
+  const uint8_t* keys;    /* [num_keys, 32], Ed25519 public keys (RFC 8032); any one is enough */
+  size_t num_keys;        /* at least 1 */
+  const char* today;      /* YYYY-MM-DD, UTC: an expired bundle is refused; NULL: not looked at */
+  int64_t newest_version; /* the newest accepted before, which the app keeps; 0: none */
+  const char* newest_digest; /* edge_bundle_digest of that one; NULL: not compared */
+} edge_trust;
+
+EDGE_API void edge_trust_init(edge_trust* trust);
+
+/* edge_bundle_open for a bundle that comes over a network: manifest.sig must be a signature by one
+ * of the keys, which is checked before anything is parsed. Fails with EDGE_BAD_SIGNATURE,
+ * EDGE_EXPIRED_BUNDLE or EDGE_OLDER_BUNDLE, too, and with EDGE_INVALID_OPTION for what is no key.
+ * To be safe from older bundles across restarts, the app stores the version and the digest of each
+ * bundle that it accepts (for each name, where it has several), and passes them the next time. */
+EDGE_API edge_status edge_bundle_open_trusted(const char* path, const edge_trust* trust,
+                                              edge_bundle** bundle);
 
 /* Strings are UTF-8 and live as long as the bundle. NULL or 0 for a NULL bundle. */
 EDGE_API const char* edge_bundle_name(const edge_bundle* bundle);

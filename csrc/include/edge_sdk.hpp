@@ -63,6 +63,15 @@ class Bundle {
     handle_.reset(made);
   }
 
+  /// One whose signature is checked first; `trust` as edge_bundle_open_trusted says.
+  /// @throws Error  EDGE_BAD_SIGNATURE, EDGE_EXPIRED_BUNDLE, EDGE_OLDER_BUNDLE, EDGE_BAD_BUNDLE,
+  ///                EDGE_INVALID_OPTION
+  Bundle(const std::string& path, const edge_trust& trust) {
+    edge_bundle* made = nullptr;
+    detail::check(edge_bundle_open_trusted(path.c_str(), &trust, &made));
+    handle_.reset(made);
+  }
+
   std::string name() const { return edge_bundle_name(get()); }
   std::string digest() const { return edge_bundle_digest(get()); }
   std::int64_t version() const { return edge_bundle_version(get()); }

@@ -240,6 +240,40 @@ TEST(a_bundle_names_itself_and_its_labels) {
   }
 }
 
+TEST(a_trust_policy_asks_for_a_signature_and_for_keys_that_are_some) {
+  // Signed bundles are opened in tests/e2e/test_signed_readers.py.
+  std::vector<std::uint8_t> keys(32, 0);
+  edge_trust trust = {};
+  edge_bundle* opened = nullptr;
+  const std::string path = golden("tiny_labelled");
+  const auto open = [&] { return edge_bundle_open_trusted(path.c_str(), &trust, &opened); };
+  refused(EDGE_INVALID_OPTION, "edge_trust_init", open());
+  edge_trust_init(&trust);
+  refused(EDGE_INVALID_OPTION, "at least one public key", open());
+  trust.num_keys = 1;
+  refused(EDGE_NULL_ARGUMENT, "keys", open());
+  trust.keys = keys.data();
+  refused(EDGE_INVALID_OPTION, "trusted key 0", open());
+  // That of RFC 8032's first example.
+  keys = {0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe,
+          0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6,
+          0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a};
+  trust.keys = keys.data();
+  refused(EDGE_BAD_SIGNATURE, "manifest.sig is missing", open());
+  trust.today = "today";
+  refused(EDGE_INVALID_OPTION, "YYYY-MM-DD", open());
+  refused(EDGE_NULL_ARGUMENT, "trust", edge_bundle_open_trusted(path.c_str(), nullptr, &opened));
+  CHECK(opened == nullptr);
+  edge_trust_init(nullptr);
+  trust.today = nullptr;
+  try {
+    const edge_sdk::Bundle bundle(path, trust);
+    CHECK(false);
+  } catch (const edge_sdk::Error& error) {
+    CHECK(error.status() == EDGE_BAD_SIGNATURE);
+  }
+}
+
 TEST(statuses_have_the_names_of_the_core) {
   for (const ErrorCode code : kAllErrorCodes) {
     const auto status = static_cast<edge_status>(static_cast<int>(code) + 1);

@@ -1,5 +1,5 @@
 # Tests of what the C library has over the core.
-foreach(name sha256_test json_test example_set_test)
+foreach(name ed25519_test sha256_test json_test example_set_test)
   edge_test(${name} SOURCES main.cpp)
   target_link_libraries(${name} PRIVATE edge_bundle)
 endforeach()

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from tests.support.bundle_readers import CReader
 from tests.support.embedding import Build
 
 
@@ -17,3 +18,9 @@ def installed_sdk(tmp_path_factory: pytest.TempPathFactory) -> Build:
     build = Build(tmp_path_factory.mktemp("embedding"))
     build.install()
     return build
+
+
+@pytest.fixture(scope="session")
+def c_reader(installed_sdk: Build) -> CReader:
+    """The reader of the installed C library."""
+    return CReader(next(installed_sdk.prefix.glob("lib*/libedge_sdk.so")))

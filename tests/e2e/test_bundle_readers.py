@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import json
 import os
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from edge_sdk import State, open_bundle
-from edge_sdk.errors import BadBundleError
-from edge_sdk.manifest import LISTED_NAMES, MAX_FILE_BYTES, MAX_MANIFEST_BYTES, PROBE_NAME
-from edge_sdk.probe_file import probe_bytes
+from edge_sdk import open_bundle
+from edge_sdk.manifest import LISTED_NAMES, MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from tests.support.bundle_readers import CReader, check_same_verdict, forge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from tests.support.embedding import Build
 
 Json = dict[str, Any]
 
@@ -33,60 +27,6 @@ ODD_VALUES: list[Any] = [
     {"a": "b"},
     {"\U0001f600" * 128: "a"}, {"\U0001f600" * 129: "a"},
 ]  # fmt: skip
-
-
-class CReader:
-    """`edge_bundle_open` of the installed library."""
-
-    def __init__(self, library: Path) -> None:
-        self._library = ctypes.CDLL(os.fspath(library))
-        for name in ("edge_last_error", "edge_bundle_digest", "edge_bundle_name"):
-            getattr(self._library, name).restype = ctypes.c_char_p
-        for name in ("edge_bundle_digest", "edge_bundle_name", "edge_bundle_close"):
-            getattr(self._library, name).argtypes = [ctypes.c_void_p]
-
-    def open(self, folder: Path) -> str:
-        """The digest, or `BadBundleError` with the library's message."""
-        handle = ctypes.c_void_p()
-        status = self._library.edge_bundle_open(os.fsencode(folder), ctypes.byref(handle))
-        if status != 0:
-            assert status == 8, status
-            assert not handle.value
-            raise BadBundleError(self._library.edge_last_error().decode())
-        digest: bytes = self._library.edge_bundle_digest(handle)
-        self._library.edge_bundle_close(handle)
-        return digest.decode()
-
-
-@pytest.fixture(scope="module")
-def c_reader(installed_sdk: Build) -> CReader:
-    return CReader(next(installed_sdk.prefix.glob("lib*/libedge_sdk.so")))
-
-
-def verdicts(c_reader: CReader, folder: Path) -> tuple[str | None, str | None]:
-    """What Python and C++ say against a folder; None where one accepts it."""
-    messages: list[str | None] = []
-    for read in (lambda: open_bundle(folder).digest, lambda: c_reader.open(folder)):
-        try:
-            messages.append(read() and None)
-        except BadBundleError as error:
-            messages.append(str(error))
-    return messages[0], messages[1]
-
-
-def check_same_verdict(c_reader: CReader, folder: Path, what: object) -> bool:
-    """Whether both accept; where both refuse, they must blame the same file."""
-    python, cpp = verdicts(c_reader, folder)
-    assert (python is None) == (cpp is None), f"{what}: {python!r} but {cpp!r}"
-    if python is not None and cpp is not None:
-        assert python.split(":")[0].split()[0] == cpp.split(":")[0].split()[0], (python, cpp)
-    return python is None
-
-
-def forge(folder: Path, raw: bytes) -> None:
-    """Replace the manifest and make its digest right: an attacker who can write both files."""
-    (folder / "manifest.json").write_bytes(raw)
-    (folder / "manifest.sha256").write_text(hashlib.sha256(raw).hexdigest() + "\n")
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -314,50 +254,6 @@ def test_both_refuse_every_damage(
 ) -> None:
     damage(tiny_bundle)
     assert not check_same_verdict(c_reader, tiny_bundle, "damage")
-
-
-PROBES: dict[str, bytes] = {
-    "not a state": b"features",
-    "no slots": State.from_arrays({"features": np.ones((2, 8), np.float32)}).to_bytes(),
-    "other order": State.from_arrays(
-        {"slots": np.zeros(2, np.float32), "features": np.ones((2, 8), np.float32)}
-    ).to_bytes(),
-    "other features": probe_bytes(np.ones((2, 7), np.float32), np.zeros(2, np.int64)),
-    "other number": State.from_arrays(
-        {"features": np.ones((2, 8), np.float32), "slots": np.zeros(3, np.float32)}
-    ).to_bytes(),
-    "unnamed slot": probe_bytes(np.ones((2, 8), np.float32), np.array([0, 2])),
-    "negative slot": probe_bytes(np.ones((2, 8), np.float32), np.array([0, -1])),
-    "half a slot": State.from_arrays(
-        {"features": np.ones((1, 8), np.float32), "slots": np.full(1, 0.5, np.float32)}
-    ).to_bytes(),
-    "NaN": probe_bytes(np.full((2, 8), np.nan, np.float32), np.zeros(2, np.int64)),
-    "too many": probe_bytes(np.ones((4097, 8), np.float32), np.zeros(4097, np.int64)),
-}
-
-
-def with_probe(folder: Path, probe: bytes) -> None:
-    """Put a probe set into a bundle, rightly listed."""
-    (folder / PROBE_NAME).write_bytes(probe)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    entry = {"sha256": hashlib.sha256(probe).hexdigest(), "size": len(probe)}
-    manifest["files"][PROBE_NAME] = entry
-    forge(folder, json.dumps(manifest).encode())
-
-
-def test_both_read_a_probe_set(c_reader: CReader, tiny_labelled_bundle: Path) -> None:
-    with_probe(tiny_labelled_bundle, probe_bytes(np.ones((3, 8), np.float32), np.array([0, 1, 1])))
-    assert check_same_verdict(c_reader, tiny_labelled_bundle, "probe")
-    (tiny_labelled_bundle / PROBE_NAME).unlink()
-    assert not check_same_verdict(c_reader, tiny_labelled_bundle, "no probe")
-
-
-@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
-def test_both_refuse_a_bad_probe_set(
-    c_reader: CReader, tiny_labelled_bundle: Path, probe: bytes
-) -> None:
-    with_probe(tiny_labelled_bundle, probe)
-    assert not check_same_verdict(c_reader, tiny_labelled_bundle, "probe")
 
 
 def test_both_read_random_deep_provenance(

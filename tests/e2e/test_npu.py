@@ -201,6 +201,18 @@ def test_several_socs_are_added_in_place_and_others_run_as_before(
     assert Engine(after, providers=(QnnProvider(soc="SM8450"),)).placement.file == "embed.onnx"
 
 
+def test_a_compiled_bundle_can_be_signed(bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography", reason="needs the extra secure")
+    from edge_sdk.signing import SigningKey  # noqa: PLC0415 - an extra
+    from tests.support.signing import policy  # noqa: PLC0415
+
+    key = SigningKey.generate()
+    compile_bundle(bundle, socs=["SM8650"], out=tmp_path / "signed", key=key)
+    opened = open_bundle(tmp_path / "signed", trust=policy(key))
+    assert opened.signed_by == "key0"
+    assert "embed.SM8650.onnx" in opened.files
+
+
 def test_compiling_refuses_bad_wishes_and_leaves_the_bundle(bundle: Path, tmp_path: Path) -> None:
     digest = open_bundle(bundle).digest
     for socs in ([], ["SM8650", "SM8650"], ["SM1"]):

@@ -1,6 +1,7 @@
 // Bundle: a verified bundle folder, whole in memory (docs/BUNDLE_FORMAT.md, format 1).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "edge/engine.h"
+#include "edge/error.h"
 
 namespace edge {
 
@@ -23,6 +25,7 @@ struct Manifest {
   std::string name;
   std::string learner;
   std::int64_t version = 0;
+  std::string expires;              ///< the last day it may be used, `YYYY-MM-DD`; empty: none
   std::vector<std::string> labels;  ///< UTF-8; what the first slots mean
   EngineSpec spec;
   std::map<std::string, FileEntry> files;
@@ -46,10 +49,37 @@ struct Bundle {
   std::string embed_identity() const;
 };
 
+/// An Ed25519 public key (RFC 8032).
+using PublicKey = std::array<std::uint8_t, 32>;
+
+/// Which bundles are opened, besides those that are whole.
+struct Trust {
+  std::vector<PublicKey> keys;        ///< a signature by any of them is enough; never empty
+  std::int64_t accepted_version = 0;  ///< the newest accepted before: older ones are refused
+  std::string accepted_digest;        ///< of that one; empty: not compared
+  std::string today;                  ///< `YYYY-MM-DD`, UTC; empty: expiry is not looked at
+};
+
+/// A bundle that may be whole, and is not to be used.
+class UntrustedBundle : public Error {
+ public:
+  enum class Why { kSignature, kExpired, kOlder };
+  UntrustedBundle(Why why, const std::string& message)
+      : Error(ErrorCode::kBadBundle, message), why_(why) {}
+
+  Why why() const noexcept { return why_; }
+
+ private:
+  Why why_;
+};
+
 /// Reads and verifies a folder: the names in it, `manifest.json` against `manifest.sha256`, then
 /// the size and SHA-256 of each listed file. Sizes are capped before anything is read, no link
 /// inside the folder is followed, nothing is waited for.
-/// @throws Error  kBadBundle, naming the file that is wrong
-Bundle open_bundle(const std::string& path);
+/// @param trust  whose signature `manifest.sig` must be, which is checked before anything is parsed
+///               (null: it is not checked), and what else is refused
+/// @throws UntrustedBundle; Error  kBadBundle, naming the file that is wrong; kInvalidOption for a
+///         trust policy without keys, with one that is none, or with a day that is none
+Bundle open_bundle(const std::string& path, const Trust* trust = nullptr);
 
 }  // namespace edge

@@ -11,9 +11,11 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <set>
 #include <system_error>
 
+#include "bundle/ed25519.h"
 #include "bundle/names.h"
 #include "bundle/sha256.h"
 #include "bundle/utf8.h"
@@ -136,11 +138,65 @@ std::string check_manifest_digest(int folder, const std::string& raw_manifest) {
   return digest;
 }
 
-// Signatures are checked in Python only; one that cannot be one is refused here too.
-void check_signature_size(int folder) {
-  const std::size_t size = read_file(folder, kSignatureName, kSignatureBytes).size();
-  if (size != static_cast<std::size_t>(kSignatureBytes)) {
-    refuse("manifest.sig has " + std::to_string(size) + " bytes, a signature has 64");
+std::string read_signature(int folder) {
+  std::string signature = read_file(folder, kSignatureName, kSignatureBytes);
+  if (signature.size() != static_cast<std::size_t>(kSignatureBytes)) {
+    refuse("manifest.sig has " + std::to_string(signature.size()) + " bytes, a signature has 64");
+  }
+  return signature;
+}
+
+bool is_day(const std::string& text) {
+  if (text.size() != 10) return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool is_dash = i == 4 || i == 7;
+    if (is_dash ? text[i] != '-' : (text[i] < '0' || text[i] > '9')) return false;
+  }
+  return true;
+}
+
+void check_trust(const Trust& trust) {
+  const auto refuse_option = [](const std::string& message) {
+    throw Error(ErrorCode::kInvalidOption, message);
+  };
+  if (trust.keys.empty()) refuse_option("a trust policy needs at least one public key");
+  for (std::size_t i = 0; i < trust.keys.size(); ++i) {
+    if (!is_public_key(trust.keys[i])) {
+      refuse_option("trusted key " + std::to_string(i) + " is no Ed25519 public key");
+    }
+  }
+  if (!trust.today.empty() && !is_day(trust.today)) refuse_option("today must be YYYY-MM-DD");
+}
+
+void check_signer(const Trust& trust, std::string_view raw_manifest,
+                  const std::optional<std::string>& signature) {
+  using Why = UntrustedBundle::Why;
+  if (!signature) {
+    throw UntrustedBundle(Why::kSignature,
+                          "manifest.sig is missing: only a signed bundle is opened here");
+  }
+  for (const PublicKey& key : trust.keys) {
+    if (verify_ed25519(key, *signature, raw_manifest)) return;
+  }
+  throw UntrustedBundle(Why::kSignature,
+                        "manifest.sig is not a signature of manifest.json by a trusted key");
+}
+
+void check_age(const Trust& trust, const Manifest& manifest, const std::string& digest) {
+  using Why = UntrustedBundle::Why;
+  if (!trust.today.empty() && !manifest.expires.empty() && trust.today > manifest.expires) {
+    throw UntrustedBundle(Why::kExpired, "manifest.json: the bundle expired after " +
+                                             manifest.expires + "; fetch a newer one");
+  }
+  const std::string version = std::to_string(manifest.version);
+  if (manifest.version < trust.accepted_version) {
+    throw UntrustedBundle(Why::kOlder, "manifest.json: has version " + version +
+                                           ", a newer one was accepted before; fetch that one");
+  }
+  if (manifest.version == trust.accepted_version && !trust.accepted_digest.empty() &&
+      digest != trust.accepted_digest) {
+    throw UntrustedBundle(Why::kOlder, "manifest.json: another bundle of version " + version +
+                                           " was accepted before; a changed one needs a higher");
   }
 }
 
@@ -205,17 +261,21 @@ std::string Bundle::embed_identity() const {
   return "input:" + manifest.learner + ":" + to_text(manifest.spec.input_shape);
 }
 
-Bundle open_bundle(const std::string& path) {
+Bundle open_bundle(const std::string& path, const Trust* trust) {
+  if (trust != nullptr) check_trust(*trust);
   const Descriptor folder(open_retrying(AT_FDCWD, path.c_str(), O_DIRECTORY));
   if (folder.get() < 0) {
     refuse("a bundle is a folder; this one cannot be opened: " + reason(errno));
   }
   const auto found = read_names(folder.get());
   const std::string raw_manifest = read_file(folder.get(), kManifestName, kMaxManifestBytes);
-  if (found.find(kSignatureName) != found.end()) check_signature_size(folder.get());
+  std::optional<std::string> signature;
+  if (found.find(kSignatureName) != found.end()) signature = read_signature(folder.get());
+  if (trust != nullptr) check_signer(*trust, raw_manifest, signature);
   Bundle bundle;
   bundle.digest = check_manifest_digest(folder.get(), raw_manifest);
   bundle.manifest = parse_manifest(raw_manifest);
+  if (trust != nullptr) check_age(*trust, bundle.manifest, bundle.digest);
   for (const std::string& name : found) {
     if (name == kManifestName || name == kDigestName || name == kSignatureName) continue;
     if (bundle.manifest.files.count(name) == 0) {

@@ -118,7 +118,6 @@ void check_top_keys(const Place& top) {
 void check_the_rest(const Place& top) {
   const Place parent = top.look("parent");
   if (!parent.is_null()) parent.hex_digest();
-  if (const auto expires = top.find("expires")) expires->check_date();
   for (const Place& value : top.look("quantization").mapping()) value.text(1, 128);
   for (const Place& value : top.look("quality").mapping()) value.check_number();
   top.look("provenance").mapping();
@@ -273,6 +272,10 @@ Manifest parse_manifest(std::string_view bytes) {
   manifest.learner = top.look("learner").name("._-", &starts_name);
   manifest.spec = read_spec(top);
   manifest.labels = read_labels(top.look("labels"), manifest.spec.ways);
+  if (const auto expires = top.find("expires")) {
+    expires->check_date();
+    manifest.expires = expires->text(10, 10);
+  }
   check_the_rest(top);
   manifest.files = read_files(top.look("files"));
   const bool has_embed = manifest.files.count(std::string(kEmbedName)) != 0;

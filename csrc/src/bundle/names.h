@@ -9,7 +9,7 @@ namespace edge {
 
 inline constexpr std::string_view kManifestName = "manifest.json";
 inline constexpr std::string_view kDigestName = "manifest.sha256";
-inline constexpr std::string_view kSignatureName = "manifest.sig";  // whose check is the app's
+inline constexpr std::string_view kSignatureName = "manifest.sig";
 inline constexpr std::string_view kEmbedName = "embed.onnx";
 inline constexpr std::string_view kProbeName = "probe.bin";  // optional
 

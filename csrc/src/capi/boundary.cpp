@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "edge/bundle.h"
 #include "edge/error.h"
 
 namespace edge::capi {
@@ -60,11 +61,26 @@ edge_status status_of(ErrorCode code) noexcept {
   return EDGE_INTERNAL;
 }
 
+edge_status status_of(UntrustedBundle::Why why) noexcept {
+  switch (why) {
+    case UntrustedBundle::Why::kSignature:
+      return EDGE_BAD_SIGNATURE;
+    case UntrustedBundle::Why::kExpired:
+      return EDGE_EXPIRED_BUNDLE;
+    case UntrustedBundle::Why::kOlder:
+      return EDGE_OLDER_BUNDLE;
+  }
+  return EDGE_INTERNAL;
+}
+
 }  // namespace
 
 edge_status report_current_exception() noexcept {
   try {
     throw;
+  } catch (const UntrustedBundle& error) {
+    keep(error.what());
+    return status_of(error.why());
   } catch (const Error& error) {
     keep(error.what());
     return status_of(error.code());
@@ -155,6 +171,12 @@ const char* edge_status_name(edge_status status) {
       return "out_of_memory";
     case EDGE_INTERNAL:
       return "internal";
+    case EDGE_BAD_SIGNATURE:
+      return "bad_signature";
+    case EDGE_EXPIRED_BUNDLE:
+      return "expired_bundle";
+    case EDGE_OLDER_BUNDLE:
+      return "older_bundle";
   }
   return "unknown";
 }

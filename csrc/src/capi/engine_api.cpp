@@ -41,6 +41,24 @@ RuntimeOptions read_options(const edge_engine_options* given) {
   return options;
 }
 
+edge::Trust read_trust(const edge_trust& given) {
+  if (given.struct_size != sizeof given) {
+    throw edge::Error(edge::ErrorCode::kInvalidOption,
+                      "fill edge_trust with edge_trust_init first");
+  }
+  edge::Trust trust;
+  if (given.num_keys > 0) require(given.keys, "keys");
+  for (std::size_t i = 0; i < given.num_keys; ++i) {
+    edge::PublicKey key{};
+    std::memcpy(key.data(), given.keys + i * key.size(), key.size());
+    trust.keys.push_back(key);
+  }
+  if (given.today != nullptr) trust.today = given.today;
+  trust.accepted_version = given.newest_version;
+  if (given.newest_digest != nullptr) trust.accepted_digest = given.newest_digest;
+  return trust;
+}
+
 struct Input {
   const float* data;
   std::size_t count;
@@ -73,6 +91,20 @@ edge_status edge_bundle_open(const char* path, edge_bundle** bundle) {
     require(path, "path");
     require(bundle, "bundle");
     *bundle = std::make_unique<edge_bundle>(edge_bundle{edge::open_bundle(path)}).release();
+  });
+}
+
+void edge_trust_init(edge_trust* trust) {
+  if (trust != nullptr) *trust = {sizeof *trust, nullptr, 0, nullptr, 0, nullptr};
+}
+
+edge_status edge_bundle_open_trusted(const char* path, const edge_trust* trust,
+                                     edge_bundle** bundle) {
+  return guarded([&] {
+    require(path, "path");
+    require(bundle, "bundle");
+    const edge::Trust read = read_trust(require(trust, "trust"));
+    *bundle = std::make_unique<edge_bundle>(edge_bundle{edge::open_bundle(path, &read)}).release();
   });
 }
 

@@ -105,3 +105,24 @@ def test_what_cannot_be_written_is_refused_before_training(
     result = CliRunner().invoke(app, [*TRAIN, *SMALL, *wrong, "--out", str(out)])
     assert result.exit_code == 1, result.output
     assert complaint in result.stderr
+
+
+def test_train_signs_what_it_writes_and_refuses_a_wrong_key_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography", reason="needs the extra secure")
+    from edge_sdk.signing import SigningKey  # noqa: PLC0415 - an extra
+    from tests.support.signing import policy  # noqa: PLC0415
+
+    key = SigningKey.generate()
+    key.write(tmp_path / "release.pem")
+    out = tmp_path / "bundle"
+    arguments = [*TRAIN, *SMALL, "--out", str(out), "--key"]
+    result = CliRunner().invoke(app, [*arguments, str(tmp_path / "release.pem")])
+    assert result.exit_code == 0, result.output
+    assert open_bundle(out, trust=policy(key)).signed_by == "key0"
+
+    monkeypatch.setattr("export.train.train", lambda *_, **__: pytest.fail("it trains"))
+    result = CliRunner().invoke(app, [*arguments, str(tmp_path / "release.pem.pub"), "--overwrite"])
+    assert result.exit_code == 1
+    assert "Ed25519 private key" in result.stderr
