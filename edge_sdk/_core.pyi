@@ -1,13 +1,9 @@
 # The C++ core. What each method does, and raises, is written in csrc/include/edge/.
 
-from typing import ClassVar, Final, TypeAlias, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 import numpy.typing as npt
-
-_KernelSpec: TypeAlias = (
-    tuple[str, str, float, float, bool] | tuple[str, str, str, float, float, float, bool]
-)
 
 ERROR_CODES: Final[tuple[str, ...]]
 
@@ -61,7 +57,9 @@ class Engine:
         library: str,
         providers: list[str],
         threads: int,
-        kernel: _KernelSpec | None = None,
+        kernel: tuple[str, str, float, float, bool]
+        | tuple[str, str, str, float, float, float, bool]
+        | None = None,
         accelerator: Accelerator | None = None,
         outputs: int = 0,
         variance: bool = False,

@@ -243,7 +243,9 @@ class Engine:
             raise InvalidOptionError(msg)
 
 
-def _kernel_arguments(kernel: Kernel | None) -> _core._KernelSpec | None:
+def _kernel_arguments(
+    kernel: Kernel | None,
+) -> tuple[str, str, float, float, bool] | tuple[str, str, str, float, float, float, bool] | None:
     match kernel:
         case None:
             return None

@@ -28,7 +28,7 @@ make ort-training --no-deps \
 make litert ai-edge-litert==2.3.0 tensorflow-cpu==2.21.0
 make mnn mnn==3.6.1 numpy
 # --no-deps: with our own environment's torch and what comes with it
-make executorch --no-deps executorch==1.5.1 ruamel.yaml
+make executorch --no-deps executorch==1.5.1 ruamel.yaml tabulate expecttest parameterized
 if [ -d "$folder/executorch" ]; then
   paths='import sysconfig; print(sysconfig.get_paths()["purelib"])'
   "$python" -c "$paths" >"$("$folder/executorch/bin/python" -c "$paths")/ours.pth"

@@ -1,4 +1,4 @@
-"""One peer, one process: `one_run.py prepare|measure|version PEER [--task ...]`; JSON out."""
+"""One peer, one process: `one_run.py prepare|measure|predict|version PEER ...`; JSON out."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ from work import TASKS
 def main() -> None:
     """Do what the arguments say; the last line of the output is a JSON object."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=["prepare", "measure", "version"])
+    parser.add_argument("action", choices=["prepare", "measure", "predict", "version"])
     parser.add_argument("peer")
     parser.add_argument("--task", choices=TASKS)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--seconds", type=float, default=2.0)
     args = parser.parse_args()
-    peer = importlib.import_module(args.peer)
     result: object = None
-    if args.action == "version":
-        result = peer.version()
+    if args.action == "predict":
+        from predicting import measure_predict
+
+        result = measure_predict(args.task, args.folder)
+    elif args.action == "measure":
+
+        def load(task: str) -> object:
+            return importlib.import_module(args.peer).Run(task, args.folder, 1)
+
+        result = measure(load, args.task, args.seconds)
     elif args.action == "prepare":
         args.folder.mkdir(parents=True, exist_ok=True)
-        peer.prepare(args.task, args.folder)
+        importlib.import_module(args.peer).prepare(args.task, args.folder)
     else:
-        result = measure(lambda task: peer.Run(task, args.folder, 1), args.task, args.seconds)
+        result = importlib.import_module(args.peer).version()
     sys.stdout.write(json.dumps({"result": result}) + "\n")
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from work import BATCH, NORM_EPS, RATES, STEPS, WAYS, Layer, network, support
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAME = "litert"
 
@@ -35,17 +38,7 @@ def _kernel(layer: Layer) -> np.ndarray:
     return np.ascontiguousarray(layer.kernel.transpose(order))
 
 
-def prepare(task: str, folder: Path) -> None:
-    """Trace, differentiate and convert."""
-    import tensorflow as tf
-
-    net = network(task)
-    x, _ = _nhwc(task)
-    values = {**net.tensors(trained=False), **net.tensors(trained=True)}
-    for i, layer in enumerate(net.layers):
-        values[f"kernel{i}"] = _kernel(layer)
-    trained = list(net.tensors(trained=True))
-
+def _activations(tf):  # (relu, relu6); tensorflow is imported when this runs
     @tf.custom_gradient
     def relu(x):
         return tf.nn.relu(x), lambda g: g * tf.cast(x > 0.0, tf.float32)
@@ -55,6 +48,10 @@ def prepare(task: str, folder: Path) -> None:
         inside = tf.cast(x > 0.0, tf.float32) * tf.cast(x < 6.0, tf.float32)
         return tf.nn.relu6(x), lambda g: g * inside
 
+    return relu, relu6
+
+
+def _convolution(tf):
     def convolve(x, kernel, stride):
         size, channels, out = kernel.shape[0], kernel.shape[2], kernel.shape[3]
 
@@ -64,7 +61,9 @@ def prepare(task: str, folder: Path) -> None:
                 if size == 1:
                     rows, grads = tf.reshape(x, (-1, channels)), tf.reshape(g, (-1, out))
                     by_kernel = tf.reshape(tf.matmul(rows, grads, transpose_a=True), kernel.shape)
-                    return tf.nn.conv2d(g, tf.transpose(kernel, (0, 1, 3, 2)), 1, "VALID"), by_kernel
+                    return tf.nn.conv2d(
+                        g, tf.transpose(kernel, (0, 1, 3, 2)), 1, "VALID"
+                    ), by_kernel
                 by_x = tf.nn.conv2d_transpose(g, kernel, x.shape, stride, "VALID")
                 images = tf.transpose(x, (3, 1, 2, 0))  # channels as batch, batch as channels
                 filters = tf.transpose(g, (1, 2, 0, 3))
@@ -75,6 +74,10 @@ def prepare(task: str, folder: Path) -> None:
 
         return f(x, tf.convert_to_tensor(kernel))
 
+    return convolve
+
+
+def _pooling(tf):
     @tf.custom_gradient
     def largest_of_two(x):  # [n, m, 2, c]; a tie is only ever among ReLU's zeros, whose grads are 0
         largest = tf.reduce_max(x, 2, keepdims=True)
@@ -95,6 +98,39 @@ def prepare(task: str, folder: Path) -> None:
         x = largest_of_two(tf.reshape(x, (n * even[0] // 2, even[1] // 2, 2, c)))
         return tf.reshape(x, (n, even[0] // 2, even[1] // 2, c))
 
+    return pool
+
+
+def _layer(tf):
+    relu, relu6 = _activations(tf)
+    convolve, pool = _convolution(tf), _pooling(tf)
+
+    def apply(layer: Layer, v: dict, x):
+        if layer.padding:
+            x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        if layer.groups > 1:
+            x = tf.nn.depthwise_conv2d(x, v["kernel"], [1, layer.stride, layer.stride, 1], "VALID")
+        else:
+            x = convolve(x, v["kernel"], layer.stride)
+        x = x + v["bias"]
+        if layer.norm is not None:
+            mean, variance = tf.nn.moments(x, [0, 1, 2])
+            x = (x - mean) * tf.math.rsqrt(variance + NORM_EPS) * v["scale"] + v["shift"]
+        x = relu(x) if layer.clip is None else relu6(x)
+        return pool(x) if layer.pool else x
+
+    return apply
+
+
+def _module(tf, task: str):  # a tf.Module with the functions `train` and `restore`
+    net = network(task)
+    x, _ = _nhwc(task)
+    values = {**net.tensors(trained=False), **net.tensors(trained=True)}
+    for i, layer in enumerate(net.layers):
+        values[f"kernel{i}"] = _kernel(layer)
+    trained = list(net.tensors(trained=True))
+    apply = _layer(tf)
+
     class Net(tf.Module):
         def __init__(self):
             super().__init__()
@@ -105,21 +141,7 @@ def prepare(task: str, folder: Path) -> None:
 
         def logits(self, x):
             for i, layer in enumerate(net.layers):
-                kernel = self.v[f"kernel{i}"]
-                if layer.padding:
-                    x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
-                if layer.groups > 1:
-                    strides = [1, layer.stride, layer.stride, 1]
-                    x = tf.nn.depthwise_conv2d(x, kernel, strides, "VALID")
-                else:
-                    x = convolve(x, kernel, layer.stride)
-                x = x + self.v[f"bias{i}"]
-                if layer.norm is not None:
-                    mean, variance = tf.nn.moments(x, [0, 1, 2])
-                    inverse = tf.math.rsqrt(variance + NORM_EPS)
-                    x = (x - mean) * inverse * self.v[f"scale{i}"] + self.v[f"shift{i}"]
-                x = relu(x) if layer.clip is None else relu6(x)
-                x = pool(x) if layer.pool else x
+                x = apply(layer, {name: self.v[f"{name}{i}"] for name in layer.tensors()}, x)
             z = tf.reduce_mean(x, [1, 2]) if net.layers else x
             return tf.matmul(z, self.v["w"]) + self.v["b"]
 
@@ -145,7 +167,14 @@ def prepare(task: str, folder: Path) -> None:
                 self.v[k].assign(tf.constant(values[k]))
             return {"done": tf.constant(1.0)}
 
-    module, saved = Net(), tempfile.mkdtemp()
+    return Net()
+
+
+def prepare(task: str, folder: Path) -> None:
+    """Trace, differentiate and convert."""
+    import tensorflow as tf
+
+    module, saved = _module(tf, task), tempfile.mkdtemp()
     signatures = {
         "train": module.train.get_concrete_function(),
         "restore": module.restore.get_concrete_function(),

@@ -1,8 +1,8 @@
 """MNN's training from Python: `MNN.nn` modules and `MNN.optim.SGD`.
 
-Without `lazy_eval` no graph is kept, and `step` trains nothing; the gradient stops at `reduce_mean`,
-so the mean over space is an average pool; paddings count in caffe's mode only. MNN says none of
-this: the losses do.
+Without `lazy_eval` no graph is kept, and `step` trains nothing; the gradient stops at
+`reduce_mean`, so the mean over space is an average pool; paddings count in caffe's mode only. MNN
+says none of this: the losses do.
 """
 
 from __future__ import annotations
@@ -109,9 +109,7 @@ class Run:
         self.module = _module(task)
         saved = expr.load_as_list(str(folder / "weights.mnn"))
         starting = _starting(task)
-        self.initial = [
-            (np.array(v.read()), t) for v, (_, t) in zip(saved, starting, strict=True)
-        ]
+        self.initial = [(np.array(v.read()), t) for v, (_, t) in zip(saved, starting, strict=True)]
         x, y = support(task)
         self.x, self.y = x, np.eye(WAYS, dtype=np.float32)[y]
         self.reset()

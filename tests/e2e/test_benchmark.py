@@ -29,11 +29,15 @@ def test_the_head_benchmark_runs(tmp_path: Path) -> None:
     report = json.loads(out.read_text())
     task = report["tasks"]["A"]
     assert set(task["peers"]) == {"edge", "torch"}
-    assert "not installed" in task["missing"]["ort-training"]
+    for peer in ("ort-training", "litert", "mnn", "executorch"):
+        assert "not installed" in task["missing"][peer]
     assert task["wrong"] == []
     for figures in task["peers"].values():
         assert figures["loss_gap"] < 1e-4
         assert figures["cpu_ms"] > 0
     # it is near 0.01: the kernel runs, not the graph
-    assert task["our_cpu_over"]["torch"] < 0.5
+    assert task["our_cpu_ms_over"]["torch"] < 0.5
+    assert task["our_cpu_ms_over_best"] == task["our_cpu_ms_over"]["torch"]
+    assert report["predict"]["A"]["over_run_25"] > 0
+    assert 0 < report["core"]["stripped_mb"] <= report["core"]["installed_mb"] < 5
     assert "edge-sdk" in report["versions"]["edge"]

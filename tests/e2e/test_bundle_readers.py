@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import numpy as np
+
 Json = dict[str, Any]
 
 # What stands where something else should; each in place of every value of a manifest.
