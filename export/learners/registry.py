@@ -8,6 +8,8 @@ import torch
 
 from edge_sdk.errors import InvalidOptionError
 from export.learners.anil import Anil
+from export.learners.bayes_head import BayesHead
+from export.learners.cnp import Cnp
 from export.learners.full_finetune import FullFinetune
 from export.learners.hypernetwork import Hypernetwork
 from export.learners.incontext import InContext
@@ -27,6 +29,7 @@ from export.learners.reptile import Reptile
 from export.learners.retrieval import Retrieval
 from export.learners.ridge import Ridge
 from export.learners.siamese import Siamese
+from export.learners.versa import Versa
 
 if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
@@ -49,6 +52,9 @@ LEARNERS: dict[str, type[Learner]] = {
         Lora,
         PromptTuning,
         QLora,
+        Cnp,
+        Versa,
+        BayesHead,
         MetaSgd,
         Reptile,
         LearnedOptimizer,
