@@ -118,6 +118,9 @@ def train(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Fit how confident predictions are, on validation classes.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is at OUT.")] = False,
     threads: Threads = 2,
     json_output: Json = False,
@@ -127,13 +130,14 @@ def train(
 
     from edge_sdk.errors import InvalidOptionError
     from export.bundle_writer import check_target
+    from export.calibration import fit_calibration
     from export.learners.base import LearnerOptions
     from export.learners.registry import make_learner
     from export.pipeline import ExportOptions, export_bundle
     from export.progress import show_progress
     from export.quantize import check_bits
     from export.recipes import recipe
-    from export.tasks.base import TRAIN
+    from export.tasks.base import TRAIN, VALIDATION, ImagePool
     from export.tasks.registry import open_any
     from export.train import train as run
 
@@ -179,6 +183,8 @@ def train(
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with show_progress() as progress:
         trained = run(built, source, options, checkpoint=checkpoint, progress=progress)
+    if calibrate and isinstance(validation := source.pool(VALIDATION), ImagePool):
+        fit_calibration(built, validation)
     report = export_bundle(
         built,
         source,

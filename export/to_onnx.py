@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from export.decompositions import decomposition_table
-from export.learners.adaptation import predict_both
 from export.onnx_bytes import OPSET, serialize
 from export.stored_weights import PREFIX, bind, large_weights
 from export.tracing import trace
@@ -69,7 +68,7 @@ def export_graphs(
         return (*(after[name] for name in names), loss)
 
     def predict(*args: Tensor) -> tuple[Tensor, ...]:
-        prediction, variance = run(predict_both, args)
+        prediction, variance = run(predict_calibrated, args)
         return (prediction,) if variance is None else (prediction, variance)
 
     state_in = [*(f"{PREFIX}{name}" for name in weights), *(f"state.{name}" for name in names)]
