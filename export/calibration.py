@@ -71,10 +71,10 @@ def predict_calibrated(
 ) -> tuple[Tensor, Tensor | None]:
     """What a bundle predicts: `learner.predict`, its logits at the fitted temperature.
 
-    Without a fit, and for values, it is `learner.predict` itself.
+    Without a fit the temperature is exactly 1; values have none.
     """
     prediction, variance = predict_both(learner, state, features)
-    if learner.options.task == "regression" or not learner.calibration.any():
+    if learner.options.task == "regression":
         return prediction, variance
     counts = state["counts"]
     used = counts > 0

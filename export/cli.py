@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -247,6 +248,34 @@ def evaluate(
     with show_count("episodes", episodes) as advance:
         found = run(engine, source.pool(split.value), options, progress=advance)
     show_evaluation(engine.bundle, tasks, split.value, options, found, json_output=json_output)
+
+
+@app.command()
+def benchmark(
+    config: Annotated[Path, typer.Argument(help="TOML file; see benchmarks/learners.")],
+    *,
+    data: Data = None,
+    work: Annotated[
+        Path,
+        typer.Option(help="Checkpoints, bundles and figures, reused if there."),
+    ] = Path("build/benchmark"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for RESULTS.md, results.json and the plots.")
+    ] = Path("docs"),
+    threads: Threads = 2,
+) -> None:
+    """Train and measure any set of learners, and write docs/RESULTS.md."""
+    import torch
+
+    from export.benchmark.config import read_config
+    from export.benchmark.suites import run_benchmark
+
+    wanted = read_config(config)
+    torch.set_num_threads(threads)
+    command = f"edge-sdk export benchmark {config}"
+    say = partial(typer.echo, err=True)
+    run_benchmark(wanted, data=data, work=work, out=out, command=command, say=say)
+    typer.echo(str(out / "RESULTS.md"))
 
 
 @app.command("compile")
