@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_sdk.manifest import SoftmaxSgd
     from export.learners.recipe import Recipe
+    from export.stored_weights import WeightEncoding
 
 Task = Literal["classification", "regression"]
 
@@ -121,6 +122,18 @@ class Learner(nn.Module, ABC):
         """
         return self.settings[name]
 
+    def size(self, name: str) -> int:
+        """One of the settings that is a number of things.
+
+        Raises:
+            InvalidOptionError: It is below 1.
+        """
+        value = int(self.settings[name])
+        if value < 1:
+            msg = f"{name} must be >= 1, got {value}"
+            raise InvalidOptionError(msg)
+        return value
+
     @property
     def steps(self) -> int:
         """Calls of `adapt` that make one adaptation."""
@@ -130,6 +143,11 @@ class Learner(nn.Module, ABC):
     def has_variance(self) -> bool:
         """Whether `predict` gives a variance, too."""
         return False
+
+    @property
+    def weight_encoding(self) -> WeightEncoding:
+        """How large weights that `adapt` and `predict` read are stored in a bundle."""
+        return "float16"
 
     def kernel(self) -> SoftmaxSgd | None:
         """The native kernel that computes what `adapt` does, if there is one."""

@@ -42,5 +42,8 @@ ONE_SHOT_128 = EpisodeOptions(ways=128, queries=1, symmetric=True)
 ONE_SHOT_20 = EpisodeOptions(ways=20, queries=1, draws=8, symmetric=True)
 ONE_SHOT_5 = EpisodeOptions(ways=5, queries=1, draws=4, symmetric=True)
 
+MIXED_20 = EpisodeOptions(ways=5, max_ways=20, shots=1, max_shots=5, queries=5, draws=4)
+"""Any number of ways and shots that the figures are given for, so that one bundle serves all."""
+
 VALIDATE_20 = EpisodeOptions(ways=20, shots=1, queries=5, draws=4)
 VALIDATE_5 = EpisodeOptions(ways=5, shots=1, queries=5, draws=8)

@@ -12,12 +12,18 @@ from export.learners.bayes_head import BayesHead
 from export.learners.cnp import Cnp
 from export.learners.full_finetune import FullFinetune
 from export.learners.hypernetwork import Hypernetwork
+from export.learners.incontext import InContext
 from export.learners.learned_optimizer import LearnedOptimizer
 from export.learners.linear_probe import LinearProbe
+from export.learners.lora import Lora
+from export.learners.lstm import Lstm
 from export.learners.maml import Maml
+from export.learners.mann import Mann
 from export.learners.matching import Matching
 from export.learners.meta_sgd import MetaSgd
+from export.learners.prompt_tuning import PromptTuning
 from export.learners.prototypical import Prototypical
+from export.learners.qlora import QLora
 from export.learners.relation import Relation
 from export.learners.reptile import Reptile
 from export.learners.retrieval import Retrieval
@@ -43,6 +49,12 @@ LEARNERS: dict[str, type[Learner]] = {
         Cnp,
         Versa,
         BayesHead,
+        InContext,
+        Lstm,
+        Mann,
+        Lora,
+        PromptTuning,
+        QLora,
         MetaSgd,
         Reptile,
         LearnedOptimizer,
