@@ -127,7 +127,8 @@ class _Classes(nn.Module):
 
     def encode(self, features: Tensor, _labels: Tensor) -> Tensor:
         """`[n, dim]`; an example's label says only in whose mean it goes."""
-        return features + self.encode_out(torch.relu(self.encode_in(features)))
+        change: Tensor = self.encode_out(torch.relu(self.encode_in(features)))
+        return features + change
 
     def decode(
         self, representation: Tensor, counts: Tensor, features: Tensor
