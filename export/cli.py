@@ -87,6 +87,10 @@ def train(
         Encoding | None,
         typer.Option(help="Starting state; default float16 where nothing is frozen, else float32."),
     ] = None,
+    compile_loss: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the loss; needs a C++ compiler, for long runs."),
+    ] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
@@ -127,6 +131,7 @@ def train(
         steps=steps or defaults.train.steps,
         minutes=minutes,
         patience=patience,
+        compile=compile_loss,
     )
     built = make_learner(
         learner,

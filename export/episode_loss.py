@@ -42,45 +42,57 @@ def episode_loss(
 
 def episode_logits(learner: Learner, batch: EpisodeBatch, images: Tensor | None = None) -> Tensor:
     """Query logits after adapting, `[episodes, ways * queries, ways]`."""
-    features = _embedded(learner, batch, images)
-    weights = features.new_ones(batch.support.shape[1])
+    return mapped_logits(learner, batch.ways, *embedded(learner, batch, images))
 
-    def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
-        state = learner.init(batch.ways)
-        state, _ = adapt_all(learner, state, support, labels, weights)
-        return predict_mean(learner, state, query)
 
-    logits: Tensor = torch.func.vmap(one_episode)(
+def embedded(
+    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of the support sets, their labels, and features of the query sets, by episode."""
+    if images is None:
+        images = torch.from_numpy(batch.images)
+    features = learner.embed(images.to(next(learner.parameters()).dtype))
+    return (
         features[torch.from_numpy(batch.support)],
         torch.from_numpy(batch.support_y),
         features[torch.from_numpy(batch.query)],
     )
+
+
+def mapped_logits(
+    learner: Learner, ways: int, support: Tensor, labels: Tensor, query: Tensor
+) -> Tensor:
+    """Query logits of embedded episodes, `[episodes, ways * queries, ways]`.
+
+    Args:
+        learner: Whose `init`, `adapt` and `predict` are mapped over the episodes.
+        ways: Classes in each.
+        support: `[episodes, ways * shots, *feature_shape]`.
+        labels: int64 `[episodes, ways * shots]`.
+        query: `[episodes, ways * queries, *feature_shape]`.
+    """
+    weights = support.new_ones(support.shape[1])
+
+    def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
+        state, _ = adapt_all(learner, learner.init(ways), support, labels, weights)
+        return predict_mean(learner, state, query)
+
+    logits: Tensor = torch.func.vmap(one_episode)(support, labels, query)
     return logits
 
 
-def episode_logits_by_step(
-    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+def mapped_logits_by_step(
+    learner: Learner, ways: int, support: Tensor, labels: Tensor, query: Tensor
 ) -> tuple[Tensor, ...]:
-    """Query logits after each call of `adapt`, each `[episodes, ways * queries, ways]`."""
-    features = _embedded(learner, batch, images)
-    weights = features.new_ones(batch.support.shape[1])
+    """What `mapped_logits` gives, after each of the learner's inner steps."""
+    weights = support.new_ones(support.shape[1])
 
     def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> tuple[Tensor, ...]:
-        state, logits = learner.init(batch.ways), []
+        state, logits = learner.init(ways), []
         for _ in range(learner.steps):
-            state, _ = learner.adapt(state, support, labels, weights)
-            logits.append(learner.predict(state, query))
+            state, _ = adapt_all(learner, state, support, labels, weights, steps=1)
+            logits.append(predict_mean(learner, state, query))
         return tuple(logits)
 
-    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(
-        features[torch.from_numpy(batch.support)],
-        torch.from_numpy(batch.support_y),
-        features[torch.from_numpy(batch.query)],
-    )
+    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(support, labels, query)
     return found
-
-
-def _embedded(learner: Learner, batch: EpisodeBatch, images: Tensor | None) -> Tensor:
-    if images is None:
-        images = torch.from_numpy(batch.images)
-    return learner.embed(images.to(next(learner.parameters()).dtype))

@@ -22,9 +22,12 @@ def make_objective(learner: Learner, pool: ImagePool, options: TrainOptions) -> 
     """The objective that `learner` names, with fresh parameters that depend on the seed alone.
 
     Raises:
-        InvalidOptionError: No objective has this name.
+        InvalidOptionError: No objective has this name, or the options do not fit it.
         NotEnoughImagesError: The pool cannot supply the episodes.
     """
+    if learner.objective != QueryLoss.name and (options.compile or options.deep_supervision):
+        msg = f"compile and deep_supervision are for {QueryLoss.name}, not for {learner.objective}"
+        raise InvalidOptionError(msg)
     if learner.objective == Pretrain.name:
         return Pretrain(pool, options, learner, seed=options.seed)
     for kind in (QueryLoss, Reptile):

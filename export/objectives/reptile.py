@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from export.learners.adaptation import adapt_all, predict_mean
 from export.objectives.base import EpisodeObjective, OuterLoss
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class Reptile(EpisodeObjective):
             state = learner.init(batch.ways)
             for i in range(learner.steps):
                 k = i % len(parts)
-                state, _ = learner.adapt(state, parts[k], truth[k], weights)
+                state, _ = adapt_all(learner, state, parts[k], truth[k], weights, steps=1)
             # judged on the minibatch that would come next; new to it in runs longer than `steps`
-            return state, learner.predict(state, parts[learner.steps % len(parts)])
+            return state, predict_mean(learner, state, parts[learner.steps % len(parts)])
 
         with torch.no_grad():
             adapted, logits = torch.func.vmap(one_episode)(features, labels)

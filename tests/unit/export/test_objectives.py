@@ -217,3 +217,11 @@ def test_an_unknown_objective_is_refused_with_the_known_ones(
 def test_deep_supervision_beyond_the_run_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match=r"deep_supervision must be in 0\.\.1"):
         TrainOptions(deep_supervision=1.5)
+
+
+@pytest.mark.parametrize("changed", [{"compile": True}, {"deep_supervision": 0.5}])
+def test_options_of_the_query_loss_are_refused_elsewhere(
+    changed: dict[str, float], pool: ImagePool
+) -> None:
+    with pytest.raises(InvalidOptionError, match="are for query_loss, not for reptile"):
+        make_objective(learner_of("reptile"), pool, replace(OPTIONS, **changed))  # type: ignore[arg-type]
