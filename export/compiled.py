@@ -80,7 +80,7 @@ class CompiledEpisodes:
         feature_grads: list[tuple[Tensor, Tensor]] = []
         loss, accuracy = 0.0, 0.0
         with torch.no_grad():
-            for parts in zip(*(tensor.split(self._chunk) for tensor in inputs), strict=True):
+            for parts in zip(*(torch.split(tensor, self._chunk) for tensor in inputs), strict=True):
                 graph = self._graph(learner, ways, parts)
                 share = len(parts[0]) / len(support)
                 one_loss, hits, *grads = graph(*parameters.values(), *parts)

@@ -31,8 +31,7 @@ def conv2d(x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0) -> T
 
     Values, and gradients of every order, are those of `torch.nn.functional.conv2d`.
     """
-    out: Tensor = _Forward.apply(x, weight, stride, padding)
-    return out
+    return _apply(_Forward, x, weight, stride, padding)
 
 
 class _Forward(Function):
@@ -53,8 +52,8 @@ class _Forward(Function):
         x, weight = ctx.saved_tensors
         return _both(
             ctx,
-            lambda: _InputGrad.apply(grad, weight, x.shape[2], x.shape[3], *ctx.geometry),
-            lambda: _WeightGrad.apply(grad, x, weight.shape[-1], *ctx.geometry),
+            lambda: _apply(_InputGrad, grad, weight, x.shape[2], x.shape[3], *ctx.geometry),
+            lambda: _apply(_WeightGrad, grad, x, weight.shape[-1], *ctx.geometry),
         )
 
     @staticmethod
@@ -64,7 +63,9 @@ class _Forward(Function):
         shared = in_dims[0] is not None and in_dims[1] is None
         if shared and weight.shape[1] > _FEW_CHANNELS:
             folded, tasks = _fold(x, in_dims[0])
-            return _unfold(_Forward.apply(_last(folded), _last(weight), stride, padding), tasks), 0
+            return _unfold(
+                _apply(_Forward, _last(folded), _last(weight), stride, padding), tasks
+            ), 0
         x, n = _by_task(x, in_dims[0], info.batch_size)
         kernel = weight.shape[-1]
         size = [_out_size(s, kernel, stride, padding) for s in x.shape[3:]]
@@ -96,8 +97,8 @@ class _InputGrad(Function):
         return (
             *_both(
                 ctx,
-                lambda: _Forward.apply(grad, weight, *ctx.geometry),
-                lambda: _WeightGrad.apply(above, grad, weight.shape[-1], *ctx.geometry),
+                lambda: _apply(_Forward, grad, weight, *ctx.geometry),
+                lambda: _apply(_WeightGrad, above, grad, weight.shape[-1], *ctx.geometry),
             ),
             None,
             None,
@@ -116,12 +117,13 @@ class _InputGrad(Function):
     ) -> tuple[Tensor, int]:
         if in_dims[0] is not None and in_dims[1] is None:
             folded, tasks = _fold(grad, in_dims[0])
-            found = _InputGrad.apply(_last(folded), _last(weight), height, width, stride, padding)
+            found = _apply(_InputGrad, _last(folded), _last(weight), height, width, stride, padding)
             return _unfold(found, tasks), 0
         grad, n = _by_task(grad, in_dims[0], info.batch_size)
         c, kernel = weight.shape[-3], weight.shape[-1]
         columns = _pixels(grad) @ _matrix(weight, in_dims[1])
-        image = _Image.apply(
+        image = _apply(
+            _Image,
             columns.reshape(info.batch_size * n, -1, columns.shape[-1]),
             height,
             width,
@@ -152,8 +154,8 @@ class _WeightGrad(Function):
         return (
             *_both(
                 ctx,
-                lambda: _Forward.apply(x, grad, *ctx.geometry),
-                lambda: _InputGrad.apply(above, grad, x.shape[2], x.shape[3], *ctx.geometry),
+                lambda: _apply(_Forward, x, grad, *ctx.geometry),
+                lambda: _apply(_InputGrad, above, grad, x.shape[2], x.shape[3], *ctx.geometry),
             ),
             None,
         )
@@ -226,7 +228,8 @@ class _Columns(Function):
 
     @staticmethod
     def forward(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-        return _im2col(x, kernel, stride, padding)
+        out: Tensor = _im2col(x, kernel, stride, padding)
+        return out
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -235,7 +238,7 @@ class _Columns(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _Image.apply(grad, *ctx.geometry), None, None, None
+        return _apply(_Image, grad, *ctx.geometry), None, None, None
 
 
 class _Image(Function):
@@ -245,7 +248,8 @@ class _Image(Function):
     def forward(
         columns: Tensor, height: int, width: int, kernel: int, stride: int, padding: int
     ) -> Tensor:
-        return _col2im(columns, height, width, kernel, stride, padding)
+        out: Tensor = _col2im(columns, height, width, kernel, stride, padding)
+        return out
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -254,7 +258,7 @@ class _Image(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _Columns.apply(grad, *ctx.geometry), None, None, None, None, None
+        return _apply(_Columns, grad, *ctx.geometry), None, None, None, None, None
 
 
 def _library_grads(
@@ -264,6 +268,11 @@ def _library_grads(
         grad, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, wanted
     )
     return found
+
+
+def _apply(function: type[Function], *inputs: Any) -> Tensor:
+    out: Tensor = function.apply(*inputs)  # type: ignore[no-untyped-call]
+    return out
 
 
 def _both(ctx: Context, first: Any, second: Any) -> tuple[Tensor | None, ...]:
@@ -287,7 +296,7 @@ def _fold(maps: Tensor, dim: int) -> tuple[Tensor, int]:
 
 
 def _unfold(maps: Tensor, tasks: int) -> Tensor:
-    return maps.unflatten(0, (tasks, -1))
+    return maps.reshape(tasks, -1, *maps.shape[1:])
 
 
 def _by_task(maps: Tensor, dim: int | None, tasks: int) -> tuple[Tensor, int]:
@@ -300,7 +309,7 @@ def _columns(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     """`[tasks, n, c, h, w]` -> `[tasks, n * h' * w', k * k * c]`."""
     tasks = len(x)
     pixels = x.permute(0, 1, 3, 4, 2).flatten(0, 1).contiguous()
-    columns: Tensor = _Columns.apply(pixels, kernel, stride, padding)
+    columns = _apply(_Columns, pixels, kernel, stride, padding)
     return columns.reshape(tasks, -1, columns.shape[-1])
 
 

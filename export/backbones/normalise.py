@@ -19,7 +19,7 @@ Context = Any
 
 def normalise(x: Tensor, dims: tuple[int, ...], *, eps: float = 1e-5) -> Tensor:
     """`(x - mean) / sqrt(variance + eps)`, both taken over `dims`; the shape of `x`."""
-    out: Tensor = _Normalise.apply(x, dims, eps)[0]
+    out: Tensor = _Normalise.apply(x, dims, eps)[0]  # type: ignore[no-untyped-call]
     return out
 
 
@@ -60,7 +60,8 @@ class _Project(Function):
     @staticmethod
     def forward(grad: Tensor, y: Tensor, inverse: Tensor, dims: tuple[int, ...]) -> Tensor:
         mean, along = grad.mean(dims, keepdim=True), (grad * y).mean(dims, keepdim=True)
-        return (grad - mean - y * along) * inverse
+        # two passes through memory: everything but `grad` and `y` is small
+        return torch.addcmul(torch.addcmul(-mean * inverse, grad, inverse), y, -along * inverse)
 
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -77,7 +78,7 @@ class _Project(Function):
             (grad * y).mean(dims, keepdim=True),
             (above * y).mean(dims, keepdim=True),
         )
-        by_y = -(above * along + grad * above_along) * inverse
+        by_y = torch.addcmul(above * (-along * inverse), grad, -above_along * inverse)
         inner = (above * grad).mean(dims, keepdim=True)
         means = above.mean(dims, keepdim=True) * grad.mean(dims, keepdim=True)
         by_inverse = count * (inner - means - along * above_along)
@@ -85,5 +86,5 @@ class _Project(Function):
 
 
 def _project(grad: Tensor, y: Tensor, inverse: Tensor, dims: tuple[int, ...]) -> Tensor:
-    out: Tensor = _Project.apply(grad, y, inverse, dims)
+    out: Tensor = _Project.apply(grad, y, inverse, dims)  # type: ignore[no-untyped-call]
     return out

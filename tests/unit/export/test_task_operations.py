@@ -60,7 +60,8 @@ def test_second_derivatives_of_the_convolution_are_those_of_the_plain_loop(
                 return (convolve(x, w, stride=stride, padding=padding) ** 3).sum()
 
             by_x, by_w = torch.func.grad(loss, argnums=(0, 1))(x, w)
-            return (by_x**2).sum() + (by_w**2).sum()
+            total: torch.Tensor = (by_x**2).sum() + (by_w**2).sum()
+            return total
 
         return curvature
 
