@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from edge_sdk import Bundle
-    from export.evaluate import EvaluateOptions, Evaluation
-    from export.intervals import Mean
-    from export.pipeline import ExportReport
-    from export.train_options import TrainReport
+from export.cli_output import print_json, print_table, show_evaluation, show_training
 
 app = typer.Typer(
     no_args_is_help=True, help="Meta-train, export and evaluate bundles (server side)."
@@ -48,6 +42,21 @@ class Split(StrEnum):
     test = "test"
 
 
+class Protocol(StrEnum):
+    """How episodes are drawn."""
+
+    random = "random"
+    lake = "lake"
+
+
+class Control(StrEnum):
+    """What is taught in place of the support set."""
+
+    none = "none"
+    permuted = "permuted"
+    unadapted = "unadapted"
+
+
 class Encoding(StrEnum):
     """Numbers of the starting state."""
 
@@ -56,11 +65,22 @@ class Encoding(StrEnum):
     int8 = "int8"
 
 
+class Weights(StrEnum):
+    """Numbers of the large weights that the adapting and predicting graphs hold."""
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+    nf4 = "nf4"
+
+
 @app.command()
 def train(
     *,
     learner: Annotated[str, typer.Option(help="Name of a learner, such as prototypical.")],
-    tasks: Annotated[str, typer.Option(help="glyphs, omniglot or omniglot-lake.")],
+    tasks: Annotated[
+        str, typer.Option(help="glyphs, omniglot, omniglot-lake, unipen or sinusoids.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
     data: Data = None,
     name: Annotated[
@@ -78,6 +98,9 @@ def train(
     ] = None,
     ways: Annotated[int, typer.Option(min=2, help="Label slots of the bundle.")] = 32,
     hidden: Annotated[int | None, typer.Option(min=8, help="Channels of the backbone.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Frozen backbone: conv4 or resnet-lite.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="NAME=NUMBER, an option of the learner; may be repeated."),
@@ -91,9 +114,17 @@ def train(
         bool,
         typer.Option("--compile", help="Compile the loss; needs a C++ compiler, for long runs."),
     ] = False,
+    weights: Annotated[
+        Weights | None,
+        typer.Option(help="Large weights of adapt.onnx and predict.onnx; default: the learner's."),
+    ] = None,
+    weight_bits: Annotated[int, typer.Option(help="Weights of embed.onnx: 8 or 4 bits.")] = 8,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Fit how confident predictions are, on validation classes.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is at OUT.")] = False,
     threads: Threads = 2,
     json_output: Json = False,
@@ -103,12 +134,15 @@ def train(
 
     from edge_sdk.errors import InvalidOptionError
     from export.bundle_writer import check_target
+    from export.calibration import fit_calibration
     from export.learners.base import LearnerOptions
     from export.learners.registry import make_learner
     from export.pipeline import ExportOptions, export_bundle
     from export.progress import show_progress
+    from export.quantize import check_bits
     from export.recipes import recipe
-    from export.tasks.registry import open_tasks
+    from export.tasks.base import TRAIN, VALIDATION, ImagePool
+    from export.tasks.registry import open_any
     from export.train import train as run
 
     # what can be refused is refused now: training may take an hour
@@ -120,10 +154,13 @@ def train(
         name=name or f"{tasks}-{learner}",
         target=target.value,
         init_encoding=None if init_encoding is None else init_encoding.value,
+        weights=None if weights is None else weights.value,
+        weight_bits=check_bits(weight_bits),
     )
     chosen = dict(_read_setting(text) for text in settings or ())
     torch.set_num_threads(threads)
-    source = open_tasks(tasks, data=data, seed=seed)
+    source = open_any(tasks, data=data, seed=seed)
+    pool = source.pool(TRAIN)
     defaults = recipe(learner, tasks)
     options = replace(
         defaults.train,
@@ -137,9 +174,13 @@ def train(
         learner,
         LearnerOptions(
             hidden=hidden or defaults.hidden,
+            backbone=backbone or defaults.backbone,
             ways=ways,
             steps=defaults.inner_steps,
             settings={**defaults.settings, **chosen},
+            input_shape=pool.input_shape,
+            task=pool.task,
+            outputs=pool.outputs,
         ),
         seed=seed,
     )
@@ -147,6 +188,8 @@ def train(
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with show_progress() as progress:
         trained = run(built, source, options, checkpoint=checkpoint, progress=progress)
+    if calibrate and isinstance(validation := source.pool(VALIDATION), ImagePool):
+        fit_calibration(built, validation)
     report = export_bundle(
         built,
         source,
@@ -155,14 +198,17 @@ def train(
         provenance={"seed": seed, "outer_steps": trained.steps},
         overwrite=overwrite,
     )
-    _show_training(trained, report, json_output=json_output)
+    show_training(trained, report, json_output=json_output)
 
 
 @app.command()
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
     *,
-    tasks: Annotated[str, typer.Option(help="glyphs, digits, omniglot or omniglot-lake.")],
+    tasks: Annotated[
+        str,
+        typer.Option(help="glyphs, digits, omniglot, omniglot-lake, unipen or sinusoids."),
+    ],
     data: Data = None,
     split: Annotated[Split, typer.Option(help="Classes to draw from.")] = Split.test,
     ways: Annotated[int, typer.Option(min=2, help="Classes in an episode.")] = 5,
@@ -174,6 +220,12 @@ def evaluate(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Inner steps; default: the bundle's.")
     ] = None,
+    protocol: Annotated[
+        Protocol, typer.Option(help="lake: Lake's one-shot task, in omniglot-lake.")
+    ] = Protocol.random,
+    control: Annotated[
+        Control, typer.Option(help="What to hold against the learner, which should then guess.")
+    ] = Control.none,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same episodes.")] = 0,
     threads: Threads = 1,
     json_output: Json = False,
@@ -183,16 +235,23 @@ def evaluate(
     from export.evaluate import EvaluateOptions
     from export.evaluate import evaluate as run
     from export.progress import show_count
-    from export.tasks.registry import open_tasks
+    from export.tasks.registry import open_any
 
     engine = Engine(bundle, threads=threads)
-    source = open_tasks(tasks, data=data, seed=seed)
+    source = open_any(tasks, data=data, seed=seed)
     options = EvaluateOptions(
-        ways=ways, shots=shots, queries=queries, episodes=episodes, seed=seed, steps=steps
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        episodes=episodes,
+        seed=seed,
+        steps=steps,
+        protocol=protocol.value,
+        control=control.value,
     )
     with show_count("episodes", episodes) as advance:
         found = run(engine, source.pool(split.value), options, progress=advance)
-    _show_evaluation(engine.bundle, tasks, split, options, found, json_output=json_output)
+    show_evaluation(engine.bundle, tasks, split.value, options, found, json_output=json_output)
 
 
 @app.command("compile")
@@ -213,10 +272,10 @@ def compile_for_npu(
         report = compile_bundle(bundle, socs=soc, out=out, batch=batch)
     if json_output:
         values = {"bundle": str(report.path), "digest": report.digest}
-        _print_json({**values, "size_bytes": dict(report.size_bytes)})
+        print_json({**values, "size_bytes": dict(report.size_bytes)})
         return
     sizes = [(name, f"{size / 1000:.0f} kB") for name, size in report.size_bytes.items()]
-    _print_table(str(report.path), [*sizes, ("digest", report.digest[:16])])
+    print_table(str(report.path), [*sizes, ("digest", report.digest[:16])])
 
 
 def _read_setting(text: str) -> tuple[str, int | float]:
@@ -231,93 +290,3 @@ def _read_setting(text: str) -> tuple[str, int | float]:
             continue
     msg = f"--set takes NAME=NUMBER, got {text!r}"
     raise InvalidOptionError(msg)
-
-
-def _show_training(trained: TrainReport, report: ExportReport, *, json_output: bool) -> None:
-    if json_output:
-        _print_json(
-            {
-                "bundle": str(report.path),
-                "digest": report.digest,
-                "size_bytes": report.size_bytes,
-                "outer_steps": trained.steps,
-                "training_seconds": trained.seconds,
-                "stopped_by": trained.stopped_by,
-                "validation_fp32": _mean(report.fp32),
-                "validation_shipped": _mean(report.shipped),
-                "quantization_drop": _mean(report.drop),
-                "parity": asdict(report.parity),
-            }
-        )
-        return
-    _print_table(
-        str(report.path),
-        [
-            ("trained", f"{trained.steps} steps, {trained.seconds:.0f} s ({trained.stopped_by})"),
-            ("validation, fp32", _percent(report.fp32)),
-            ("validation, as shipped", _percent(report.shipped)),
-            ("quantization costs", _percent(report.drop)),
-            ("parity, 1 step", f"{report.parity.update_error:.1e}"),
-            ("parity, all steps", f"{report.parity.several_error:.1e}"),
-            ("size", f"{report.size_bytes / 1000:.0f} kB"),
-            ("digest", report.digest[:16]),
-        ],
-    )
-
-
-def _show_evaluation(
-    bundle: Bundle,
-    tasks: str,
-    split: Split,
-    options: EvaluateOptions,
-    found: Evaluation,
-    *,
-    json_output: bool,
-) -> None:
-    if json_output:
-        _print_json(
-            {
-                "bundle": bundle.manifest.name,
-                "digest": bundle.digest,
-                "tasks": tasks,
-                "split": split.value,
-                **asdict(options),
-                "accuracy": _mean(found.accuracy),
-                "embed_ms": found.embed_ms,
-                "adapt_ms": found.adapt_ms,
-                "predict_ms": found.predict_ms,
-            }
-        )
-        return
-    _print_table(
-        f"{bundle.manifest.name} on {tasks}, {split.value}",
-        [
-            ("episodes", f"{options.episodes}, {options.ways}-way {options.shots}-shot"),
-            ("accuracy", _percent(found.accuracy)),
-            ("embed, an image of a batch", f"{found.embed_ms:.3f} ms"),
-            ("adapt", f"{found.adapt_ms:.3f} ms"),
-            ("predict all queries", f"{found.predict_ms:.3f} ms"),
-        ],
-    )
-
-
-def _percent(mean: Mean) -> str:
-    return f"{100 * mean.mean:.2f} ± {100 * mean.half_width:.2f} %"
-
-
-def _mean(mean: Mean) -> dict[Literal["mean", "half_width", "count"], float]:
-    return {"mean": mean.mean, "half_width": mean.half_width, "count": mean.count}
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    typer.echo(json.dumps(values, indent=1, sort_keys=True))
-
-
-def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, show_header=False, title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)

@@ -16,7 +16,7 @@ from torch._functorch.compile_utils import fx_graph_cse
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
-from export.episode_loss import mapped_logits
+from export.episode_loss import mapped_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -113,14 +113,14 @@ class CompiledEpisodes:
 
 
 class _Episodes(nn.Module):
-    """`mapped_logits` as the `forward` that `functional_call` asks for."""
+    """`mapped_predictions` as the `forward` that `functional_call` asks for."""
 
     def __init__(self, learner: Learner, ways: int) -> None:
         super().__init__()
         self.learner, self.ways = learner, ways
 
     def forward(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
-        return mapped_logits(self.learner, self.ways, support, labels, query)
+        return mapped_predictions(self.learner, self.ways, support, labels, query)[0]
 
 
 def _trace(learner: Learner, ways: int, parts: tuple[Tensor, ...]) -> torch.fx.GraphModule:

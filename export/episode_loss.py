@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
-from export.learners.adaptation import adapt_all, predict_mean
+from export.learners.adaptation import adapt_all, predict_both, predict_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,61 +31,98 @@ def episode_loss(
 
     Returns:
         Mean cross-entropy on the query sets in nats, `[]`, differentiable in the
-        meta-parameters, and mean accuracy, `[]`, without a gradient.
+        meta-parameters, and mean accuracy, `[]`, without a gradient. Of a regression, see
+        `value_loss`.
     """
-    logits = episode_logits(learner, batch, images)
-    labels = torch.from_numpy(batch.query_y)
-    loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    prediction, variance = episode_predictions(learner, batch, images)
+    answers = torch.from_numpy(batch.query_y)
+    if learner.options.task == "regression":
+        return value_loss(prediction, variance, answers.to(prediction.dtype))
+    loss = functional.cross_entropy(prediction.flatten(0, 1), answers.flatten())
     with torch.no_grad():
-        accuracy = (logits.argmax(-1) == labels).to(logits.dtype).mean()
+        accuracy = (prediction.argmax(-1) == answers).to(prediction.dtype).mean()
     return loss, accuracy
+
+
+def value_loss(mean: Tensor, variance: Tensor | None, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and score of predicted values; all are of one shape.
+
+    Returns:
+        Mean negative log-likelihood of normal predictions in nats, `[]`; without a variance the
+        mean squared error. And the share of the values' mean square that is explained, `[]`,
+        without a gradient.
+    """
+    squares = (mean - values) ** 2
+    loss = squares.mean()
+    if variance is not None:
+        loss = 0.5 * (squares / variance + torch.log(2 * math.pi * variance)).mean()
+    with torch.no_grad():
+        score = 1 - squares.mean() / (values**2).mean()
+    return loss, score
 
 
 def episode_logits(learner: Learner, batch: EpisodeBatch, images: Tensor | None = None) -> Tensor:
     """Query logits after adapting, `[episodes, ways * queries, ways]`."""
-    return mapped_logits(learner, batch.ways, *embedded(learner, batch, images))
+    return episode_predictions(learner, batch, images)[0]
+
+
+def episode_predictions(
+    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """What is predicted of the queries after adapting, and its variance where the learner has one.
+
+    Each `[episodes, ways * queries, ways]`; of a regression `[episodes, queries, outputs]`.
+    """
+    return mapped_predictions(learner, batch.ways, *embedded(learner, batch, images))
 
 
 def embedded(
     learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Features of the support sets, their labels, and features of the query sets, by episode."""
+    """Features of the support sets, their labels or values, and features of the query sets.
+
+    The first axis of each is that of the episodes.
+    """
     if images is None:
         images = torch.from_numpy(batch.images)
     features = learner.embed(images.to(next(learner.parameters()).dtype))
+    answers = torch.from_numpy(batch.support_y)
+    if answers.is_floating_point():
+        answers = answers.to(features.dtype)
     return (
         features[torch.from_numpy(batch.support)],
-        torch.from_numpy(batch.support_y),
+        answers,
         features[torch.from_numpy(batch.query)],
     )
 
 
-def mapped_logits(
-    learner: Learner, ways: int, support: Tensor, labels: Tensor, query: Tensor
-) -> Tensor:
-    """Query logits of embedded episodes, `[episodes, ways * queries, ways]`.
+def mapped_predictions(
+    learner: Learner, ways: int, support: Tensor, answers: Tensor, query: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """What `episode_predictions` gives, of embedded episodes.
 
     Args:
         learner: Whose `init`, `adapt` and `predict` are mapped over the episodes.
         ways: Classes in each.
-        support: `[episodes, ways * shots, *feature_shape]`.
-        labels: int64 `[episodes, ways * shots]`.
-        query: `[episodes, ways * queries, *feature_shape]`.
+        support: `[episodes, n, *feature_shape]`.
+        answers: Labels int64 `[episodes, n]`, or values `[episodes, n, outputs]`.
+        query: `[episodes, m, *feature_shape]`.
     """
     weights = support.new_ones(support.shape[1])
 
-    def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
-        state, _ = adapt_all(learner, learner.init(ways), support, labels, weights)
-        return predict_mean(learner, state, query)
+    def one_episode(support: Tensor, answers: Tensor, query: Tensor) -> tuple[Tensor, ...]:
+        state, _ = adapt_all(learner, learner.init(ways), support, answers, weights)
+        prediction, variance = predict_both(learner, state, query)
+        return (prediction,) if variance is None else (prediction, variance)
 
-    logits: Tensor = torch.func.vmap(one_episode)(support, labels, query)
-    return logits
+    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(support, answers, query)
+    return found[0], found[1] if len(found) > 1 else None
 
 
 def mapped_logits_by_step(
     learner: Learner, ways: int, support: Tensor, labels: Tensor, query: Tensor
 ) -> tuple[Tensor, ...]:
-    """What `mapped_logits` gives, after each of the learner's inner steps."""
+    """The logits of `mapped_predictions` after each of the learner's inner steps."""
     weights = support.new_ones(support.shape[1])
 
     def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> tuple[Tensor, ...]:

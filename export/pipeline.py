@@ -22,15 +22,19 @@ from export.gates import GateOptions, ParityReport, check_embed, check_kernel, c
 from export.init_graph import InitEncoding, init_graph
 from export.intervals import Mean, mean_interval
 from export.model_card import model_card
-from export.quantize import Target, quantize_embed
-from export.tasks.base import TRAIN, VALIDATION
+from export.quantize import Target, WeightBits, quantize_embed
+from export.stored_weights import WeightEncoding, encode, holds_weights, rounded
+from export.tasks.base import TRAIN, VALIDATION, ImagePool
 from export.to_onnx import export_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from export.learners.base import Learner
     from export.tasks.base import TaskSource
+    from export.tasks.functions import ValueSource
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # docs/BUNDLE_FORMAT.md
@@ -46,6 +50,9 @@ class ExportOptions:
         target: Processor family whose int8 kernels the frozen graph is quantized for.
         init_encoding: Bits of the starting state; None: 16 where nothing is frozen (the state is
             then the whole network), else 32.
+        weights: Bits of the large weights that adapt.onnx and predict.onnx hold; None: what the
+            learner asks for.
+        weight_bits: Bits of the weights of the quantized embed.onnx.
         calibration_images: Training images that set the activation ranges.
         gate: Limits of the parity gate.
         accuracy: Episodes of the validation split on which quantization is judged; of fewer ways
@@ -58,6 +65,8 @@ class ExportOptions:
     version: int = 1
     target: Target = "arm64"
     init_encoding: InitEncoding | None = None
+    weights: WeightEncoding | None = None
+    weight_bits: WeightBits = 8
     calibration_images: int = 500
     gate: GateOptions = field(default_factory=GateOptions)
     accuracy: EvaluateOptions = field(
@@ -97,7 +106,7 @@ class ExportReport:
 
 def export_bundle(
     learner: Learner,
-    source: TaskSource,
+    source: TaskSource | ValueSource,
     out: Path,
     options: ExportOptions,
     *,
@@ -124,24 +133,33 @@ def export_bundle(
     """
     o = options
     _check_finite(learner)
-    accuracy = replace(o.accuracy, ways=min(o.accuracy.ways, learner.options.ways))
+    accuracy = o.accuracy
+    if learner.options.task == "classification":
+        accuracy = replace(accuracy, ways=min(accuracy.ways, learner.options.ways))
     state = {k: v.detach().numpy() for k, v in learner.init(learner.options.ways).items()}
     graphs = export_graphs(learner)
     draft = _draft(learner, source, o, provenance or {})
     encoding: InitEncoding = o.init_encoding or ("float32" if learner.has_embed else "float16")
     exact = {**graphs, "init.onnx": init_graph(state, "float32")}
-    shipped = {**graphs, "init.onnx": init_graph(state, encoding)}
+    weights = o.weights or learner.weight_encoding
+    shipped = {name: encode(graph, weights) for name, graph in graphs.items()}
+    shipped["init.onnx"] = init_graph(state, encoding)
     embed = "none"
     if learner.has_embed:
-        x = _calibration_images(source, o)
-        shipped["embed.onnx"] = quantize_embed(graphs["embed.onnx"], x, target=o.target)
-        embed = "int8"
-    draft = replace(draft, quantization={"embed": embed, "init": encoding, "target": o.target})
+        x = _calibration_inputs(source, o)
+        shipped["embed.onnx"] = quantize_embed(
+            graphs["embed.onnx"], x, target=o.target, weight_bits=o.weight_bits
+        )
+        embed = f"int{o.weight_bits}"
+    quantization = {"embed": embed, "init": encoding, "target": o.target}
+    if any(holds_weights(graph) for graph in graphs.values()):
+        quantization["weights"] = weights
+    draft = replace(draft, quantization=quantization)
     with tempfile.TemporaryDirectory() as folder:
         exact_engine = _candidate(Path(folder) / "exact", draft, exact)
         engine = _candidate(Path(folder) / "shipped", draft, shipped)
         embed_error = check_embed(learner, exact_engine, o.gate)
-        parity = check_parity(learner, engine, o.gate)
+        parity = check_parity(rounded(learner, weights), engine, o.gate)
         if draft.kernel is not None:
             graph_draft = replace(draft, kernel=None)
             graph_engine = _candidate(Path(folder) / "graph", graph_draft, shipped)
@@ -192,7 +210,10 @@ def _check_finite(learner: Learner) -> None:
 
 
 def _draft(
-    learner: Learner, source: TaskSource, options: ExportOptions, provenance: Mapping[str, Json]
+    learner: Learner,
+    source: TaskSource | ValueSource,
+    options: ExportOptions,
+    provenance: Mapping[str, Json],
 ) -> BundleDraft:
     shape = learner.options.input_shape
     with torch.no_grad():
@@ -207,7 +228,7 @@ def _draft(
         steps=learner.steps,
         ways=learner.options.ways,
         labels=(),
-        input=InputSpec(shape=shape, description="one grey image; ink 1, paper 0"),
+        input=InputSpec(shape=shape, description=source.pool(TRAIN).description),
         features=FeaturesSpec(shape=tuple(features)),
         state=tuple(
             TensorSpec(name=k, shape=tuple(v.shape), role=learner.roles.get(k, "shared"))
@@ -231,11 +252,17 @@ def _candidate(path: Path, draft: BundleDraft, graphs: Mapping[str, bytes]) -> E
     return Engine(open_bundle(path))
 
 
-def _calibration_images(source: TaskSource, options: ExportOptions) -> np.ndarray:
-    images = source.pool(TRAIN).images
+def _calibration_inputs(
+    source: TaskSource | ValueSource, options: ExportOptions
+) -> NDArray[np.float32]:
+    pool = source.pool(TRAIN)
     rng = np.random.default_rng(options.seed)
-    rows = rng.choice(len(images), min(options.calibration_images, len(images)), replace=False)
-    return images[np.sort(rows)][:, None].astype(np.float32) / np.float32(255)
+    if not isinstance(pool, ImagePool):
+        return pool.draw(options.calibration_images, 1, rng)[0][:, 0]
+    rows = rng.choice(
+        len(pool.images), min(options.calibration_images, len(pool.images)), replace=False
+    )
+    return pool.inputs(np.sort(rows))
 
 
 def _check_drop(fp32: Evaluation, shipped: Evaluation, max_drop: float) -> Mean:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from export.learners.recipe import MIRROR, ONE_SHOT_20, VALIDATE_20, Recipe
 from export.learners.registry import learner_class
+from export.tasks.sampler import EpisodeOptions
 from export.train_options import TrainOptions
 
 _GENERIC: dict[str, Recipe] = {
@@ -16,6 +17,16 @@ _GENERIC: dict[str, Recipe] = {
             validation=VALIDATE_20,
             validate_every=500,
         )
+    ),
+    "sinusoids": Recipe(
+        hidden=40,
+        train=TrainOptions(
+            steps=4000,
+            episodes=EpisodeOptions(shots=1, max_shots=20, queries=20, draws=32),
+            validation=EpisodeOptions(shots=10, queries=50, draws=100),
+            validation_batches=5,
+            validate_every=500,
+        ),
     ),
 }
 _GENERIC_ELSEWHERE = Recipe(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from export.calibration import predict_calibrated
 from export.decompositions import decomposition_table
-from export.learners.adaptation import predict_both
 from export.onnx_bytes import OPSET, serialize
+from export.stored_weights import PREFIX, bind, large_weights
 from export.tracing import trace
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def export_graphs(
     table = decomposition_table() if table is None else table
     state = {k: v.detach().clone() for k, v in frozen.init(frozen.options.ways).items()}
     names = list(state)
+    # the graphs' own large weights are traced as inputs and become constants at the end, so that
+    # nothing folds or copies them, and each can be stored in few bits (export.stored_weights)
+    weights = large_weights(frozen)
     x = torch.rand(EXAMPLE_BATCH, *frozen.options.input_shape)
     features = frozen.embed(x)
     regression = frozen.options.task == "regression"
@@ -53,20 +57,25 @@ def export_graphs(
     if frozen.adaptation == "sequential":
         examples = [tensor[:1] for tensor in examples]  # n is 1 in each call
 
+    def run(method: Callable[..., Any], args: Sequence[Tensor]) -> Any:
+        first, second = len(weights), len(weights) + len(names)
+        own = dict(zip((f"learner.{name}" for name in weights), args[:first], strict=True))
+        tensors = dict(zip(names, args[first:second], strict=True))
+        rest = (tensors, *args[second:])
+        return torch.func.functional_call(_Method(frozen, method), own, rest)
+
     def adapt(*args: Tensor) -> tuple[Tensor, ...]:
-        tensors = dict(zip(names, args[: len(names)], strict=True))
-        after, loss = frozen.adapt(tensors, *args[len(names) :])
+        after, loss = run(type(frozen).adapt, args)
         return (*(after[name] for name in names), loss)
 
     def predict(*args: Tensor) -> tuple[Tensor, ...]:
-        state = dict(zip(names, args[:-1], strict=True))
-        prediction, variance = predict_both(frozen, state, args[-1])
+        prediction, variance = run(predict_calibrated, args)
         return (prediction,) if variance is None else (prediction, variance)
 
-    state_in = [f"state.{name}" for name in names]
+    state_in = [*(f"{PREFIX}{name}" for name in weights), *(f"state.{name}" for name in names)]
     state_out = [f"next.{name}" for name in names]
-    current = list(state.values())
-    unbatched = [False] * len(names)
+    current = [*weights.values(), *state.values()]
+    unbatched = [False] * len(current)
     graphs = {}
     if frozen.has_embed:
         # not decomposed: the exporter folds whole batch norms into the convolutions
@@ -106,6 +115,17 @@ class _Embed(torch.nn.Module):
         return self.learner.embed(x)
 
 
+class _Method(torch.nn.Module):
+    """A function of a learner as the `forward` that `functional_call` asks for."""
+
+    def __init__(self, learner: Learner, method: Callable[..., Any]) -> None:
+        super().__init__()
+        self.learner, self.method = learner, method
+
+    def forward(self, *args: Any) -> Any:
+        return self.method(self.learner, *args)
+
+
 def _convert(
     module: torch.nn.Module,
     examples: Sequence[Tensor],
@@ -132,7 +152,16 @@ def _convert(
     if exported is None:  # pragma: no cover - only with dynamo=False
         msg = "torch.onnx.export gave no program"
         raise RuntimeError(msg)
-    return serialize(exported.model_proto, batch_inputs=_names_where(input_names, batched))
+    model = exported.model_proto
+    bind(
+        model,
+        {
+            name.removeprefix(PREFIX): example.numpy()
+            for name, example in zip(input_names, examples, strict=True)
+            if name.startswith(PREFIX)
+        },
+    )
+    return serialize(model, batch_inputs=_names_where(input_names, batched))
 
 
 def _names_where(names: Sequence[str], keep: Sequence[bool]) -> list[str]:

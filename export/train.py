@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     from export.learners.base import Learner
     from export.progress import Progress
     from export.tasks.base import TaskSource
+    from export.tasks.functions import ValueSource
 
 _TRAIN_STREAM, _VALIDATION_STREAM = 0, 1
 
 
 def train(
     learner: Learner,
-    source: TaskSource,
+    source: TaskSource | ValueSource,
     options: TrainOptions,
     *,
     checkpoint: Path | None = None,
@@ -83,7 +84,7 @@ class _Run:
     def __init__(
         self,
         learner: Learner,
-        source: TaskSource,
+        source: TaskSource | ValueSource,
         options: TrainOptions,
         path: Path | None,
         clock: Callable[[], float],
@@ -265,7 +266,9 @@ def validate(
     return accuracy, sum(loss.item() for loss, _ in found) / batches
 
 
-def _identity(learner: Learner, source: TaskSource, options: TrainOptions) -> dict[str, Any]:
+def _identity(
+    learner: Learner, source: TaskSource | ValueSource, options: TrainOptions
+) -> dict[str, Any]:
     """What makes two runs the same run, as JSON values."""
     described: dict[str, Any] = json.loads(json.dumps(asdict(options)))
     return {

@@ -9,9 +9,7 @@ from network import BLOCKS, HIDDEN, NORM_EPS, WAYS
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.backbones.convolution import conv2d
-from export.backbones.normalise import normalise
-from export.episode_loss import mapped_logits
+from export.episode_loss import mapped_predictions
 from export.learners.base import Learner, LearnerOptions, Role, State
 from export.learners.gradient import gradient_step
 
@@ -27,9 +25,11 @@ _HEAD = ("head.weight", "head.bias")
 def features_of(weights: State, x: Tensor, *, tasks: int = 1) -> Tensor:
     """`[n, 1, 28, 28]` -> `[n, 64]`; each n / tasks neighbours are normalised by themselves."""
     for i in range(BLOCKS):
-        x = conv2d(x, weights[f"body.{3 * i}.weight"], stride=2, padding=1)
+        x = functional.conv2d(x, weights[f"body.{3 * i}.weight"], stride=2, padding=1)
         by_task = x.unflatten(0, (tasks, -1))
-        x = normalise(by_task, (1, 3, 4), eps=NORM_EPS).flatten(0, 1)
+        # in plain operations: the second derivative of F.batch_norm is wrong under vmap
+        variance, mean = torch.var_mean(by_task, (1, 3, 4), correction=0, keepdim=True)
+        x = ((by_task - mean) * torch.rsqrt(variance + NORM_EPS)).flatten(0, 1)
         scale, shift = weights[f"body.{3 * i + 1}.weight"], weights[f"body.{3 * i + 1}.bias"]
         x = functional.relu(x * scale[:, None, None] + shift[:, None, None])
     return x.mean((2, 3))
@@ -97,7 +97,7 @@ class Ours:
             z = learner.embed_tasks(images.flatten(0, 1), len(images))
             support, query = z.unflatten(0, images.shape[:2]).split(WAYS, dim=1)
         if self.compiled is None:
-            logits = mapped_logits(learner, WAYS, support, tasks.support_y, query)
+            logits, _ = mapped_predictions(learner, WAYS, support, tasks.support_y, query)
             loss = functional.cross_entropy(logits.flatten(0, 1), tasks.query_y.flatten())
         else:
             found = self.compiled(learner, WAYS, support, tasks.support_y, query, tasks.query_y)

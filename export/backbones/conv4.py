@@ -14,9 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.backbones.convolution import conv2d
-from export.backbones.normalise import normalise
-
 NUM_BLOCKS = 4
 NORM_EPS = 1e-5
 NORM_GROUPS = 8
@@ -39,6 +36,7 @@ class FrozenConv4(nn.Module):
 
     def __init__(self, input_shape: tuple[int, ...], hidden: int) -> None:
         super().__init__()
+        self.dim = feature_dim(input_shape, hidden)
         channels = input_shape[0]
         blocks: list[nn.Module] = []
         for _ in range(NUM_BLOCKS):
@@ -82,14 +80,17 @@ def conv4(weights: dict[str, Tensor], x: Tensor, *, groups: int = NORM_GROUPS) -
     do).
     """
     for i in range(NUM_BLOCKS):
-        x = conv2d(x, weights[f"conv{i}.weight"], stride=2, padding=1)
+        x = functional.conv2d(x, weights[f"conv{i}.weight"], stride=2, padding=1)
         x = _group_norm(x, weights[f"norm{i}.weight"], weights[f"norm{i}.bias"], groups)
         x = functional.relu(x)
     return x.flatten(1)
 
 
 def _group_norm(x: Tensor, scale: Tensor, shift: Tensor, groups: int) -> Tensor:
+    """In plain operations: exact under vmap to any order, and exportable."""
     n, channels, height, width = x.shape
-    grouped = x.reshape(n, groups, channels // groups, height, width)
-    normal = normalise(grouped, (2, 3, 4), eps=NORM_EPS).reshape(n, channels, height, width)
+    grouped = x.reshape(n, groups, channels // groups * height * width)
+    centred = grouped - grouped.mean(-1, keepdim=True)
+    variance = (centred * centred).mean(-1, keepdim=True)
+    normal = (centred * torch.rsqrt(variance + NORM_EPS)).reshape(n, channels, height, width)
     return normal * scale[:, None, None] + shift[:, None, None]

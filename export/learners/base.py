@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_sdk.manifest import SoftmaxSgd
     from export.learners.recipe import Recipe
+    from export.stored_weights import WeightEncoding
 
 Task = Literal["classification", "regression"]
 
@@ -37,6 +38,7 @@ class LearnerOptions:
     Attributes:
         input_shape: One example, `[1, 28, 28]` for images.
         hidden: Channels of the backbone.
+        backbone: Name of the frozen backbone, see `export.backbones.registry`.
         ways: Label slots of the exported bundle; training may use any number.
         steps: Inner steps of gradient learners.
         settings: Values of the learner's own options, in place of its `defaults`.
@@ -46,6 +48,7 @@ class LearnerOptions:
 
     input_shape: tuple[int, ...] = (1, 28, 28)
     hidden: int = 64
+    backbone: str = "conv4"
     ways: int = 32
     steps: int = 5
     settings: Mapping[str, int | float] = field(default_factory=dict)
@@ -103,6 +106,8 @@ class Learner(nn.Module, ABC):
             raise InvalidOptionError(msg)
         self.options = replace(options, ways=1) if options.task == "regression" else options
         self.settings = resolve_settings(self.name, self.defaults, options.settings)
+        self.calibration: Tensor
+        self.register_buffer("calibration", torch.zeros(5))  # see `export.calibration`
 
     def setting(self, name: str) -> int | float:
         """The value of one of `defaults`, or what `options.settings` has in its place.
@@ -110,6 +115,18 @@ class Learner(nn.Module, ABC):
         Of the default's type: an int where the default is an int, else a float.
         """
         return self.settings[name]
+
+    def size(self, name: str) -> int:
+        """One of the settings that is a number of things.
+
+        Raises:
+            InvalidOptionError: It is below 1.
+        """
+        value = int(self.settings[name])
+        if value < 1:
+            msg = f"{name} must be >= 1, got {value}"
+            raise InvalidOptionError(msg)
+        return value
 
     @property
     def steps(self) -> int:
@@ -120,6 +137,11 @@ class Learner(nn.Module, ABC):
     def has_variance(self) -> bool:
         """Whether `predict` gives a variance, too."""
         return False
+
+    @property
+    def weight_encoding(self) -> WeightEncoding:
+        """How large weights that `adapt` and `predict` read are stored in a bundle."""
+        return "float16"
 
     def kernel(self) -> SoftmaxSgd | None:
         """The native kernel that computes what `adapt` does, if there is one."""

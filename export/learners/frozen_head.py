@@ -6,16 +6,16 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from edge_sdk.manifest import SoftmaxSgd
-from export.backbones.conv4 import FrozenConv4, feature_dim
-from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
+from export.learners.base import Role, State, mask_unused
+from export.learners.frozen import FrozenLearner
 from export.learners.gradient import gradient_step, slots_in_use
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
-class FrozenHead(Learner):
-    """State: a softmax head on features of a frozen conv-4.
+class FrozenHead(FrozenLearner):
+    """State: a softmax head on features of a frozen backbone.
 
     The head starts at zero, so that it serves any number of ways and no slot is special (Ye &
     Chao, "How to Train Your MAML to Excel", ICLR 2022). Subclasses give `adapt`.
@@ -28,11 +28,6 @@ class FrozenHead(Learner):
         "counts": "personal",
     }
 
-    def __init__(self, options: LearnerOptions) -> None:
-        super().__init__(options)
-        self.dim = feature_dim(options.input_shape, options.hidden)
-        self.backbone: nn.Module = FrozenConv4(options.input_shape, options.hidden)
-
     def init(self, ways: int) -> State:
         like = next(self.backbone.parameters())
         return {
@@ -43,8 +38,7 @@ class FrozenHead(Learner):
 
     def embed(self, x: Tensor) -> Tensor:
         # unit-order features, so that one step size suits any backbone width
-        features: Tensor = self.backbone(x)
-        return features * float(self.dim**-0.5)
+        return super().embed(x) * float(self.dim**-0.5)
 
     def predict(self, state: State, features: Tensor) -> Tensor:
         logits = features @ state["head.weight"].T + state["head.bias"]
@@ -74,5 +68,5 @@ class SgdHead(FrozenHead):
 
     def kernel(self) -> SoftmaxSgd:
         return SoftmaxSgd(
-            weight="head.weight", bias="head.bias", rate=float(self.rate()), rate_per_slot=True
+            weight="head.weight", bias="head.bias", rate=self.rate().item(), rate_per_slot=True
         )

@@ -11,9 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from export.backbones.conv4 import FrozenConv4, feature_dim
 from export.learners.base import (
-    Learner,
     LearnerOptions,
     Role,
     State,
@@ -21,11 +19,12 @@ from export.learners.base import (
     one_hot,
     support_loss,
 )
+from export.learners.frozen import FrozenLearner, running_means
 from export.learners.recipe import MIRROR, ONE_SHOT_128, VALIDATE_20, Recipe
 from export.train_options import TrainOptions
 
 
-class Prototypical(Learner):
+class Prototypical(FrozenLearner):
     """State: prototypes and how many examples each rests on; adapting is a running mean."""
 
     name = "prototypical"
@@ -59,8 +58,6 @@ class Prototypical(Learner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        self.dim = feature_dim(options.input_shape, options.hidden)
-        self.backbone = FrozenConv4(options.input_shape, options.hidden)
         # learned scale of the distances (Oreshkin et al., TADAM, NeurIPS 2018); distances grow with
         # the dimension, so that a start at 1 would saturate the softmax and waste the first steps
         self.log_scale = nn.Parameter(torch.tensor(-0.5 * math.log(self.dim)))
@@ -72,20 +69,14 @@ class Prototypical(Learner):
             "counts": like.new_zeros(ways),
         }
 
-    def embed(self, x: Tensor) -> Tensor:
-        features: Tensor = self.backbone(x)
-        return features
-
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor
     ) -> tuple[State, Tensor]:
-        ways = state["counts"].shape[0]
-        hot = one_hot(labels, ways, features.dtype)
-        weighted = hot * weights[:, None]
-        counts = state["counts"] + weighted.sum(0)
-        sums = state["prototypes"] * state["counts"][:, None] + weighted.T @ features
-        safe = torch.where(counts > 0, counts, 1.0)  # an unused slot keeps its zero prototype
-        after = {"prototypes": sums / safe[:, None], "counts": counts}
+        prototypes, counts = running_means(
+            state["prototypes"], state["counts"], features, labels, weights
+        )
+        after = {"prototypes": prototypes, "counts": counts}
+        hot = one_hot(labels, counts.shape[0], features.dtype)
         return after, support_loss(self.predict(after, features), hot, weights)
 
     def predict(self, state: State, features: Tensor) -> Tensor:

@@ -20,12 +20,14 @@ class Recipe:
 
     Attributes:
         hidden: Channels of the backbone.
+        backbone: Name of the frozen backbone.
         inner_steps: Inner steps of gradient learners.
         settings: The learner's own options, where they are not its defaults.
         train: The run.
     """
 
     hidden: int = 64
+    backbone: str = "conv4"
     inner_steps: int = 5
     settings: Mapping[str, int | float] = field(default_factory=dict)
     train: TrainOptions
@@ -39,6 +41,9 @@ ONE_SHOT_128 = EpisodeOptions(ways=128, queries=1, symmetric=True)
 
 ONE_SHOT_20 = EpisodeOptions(ways=20, queries=1, draws=8, symmetric=True)
 ONE_SHOT_5 = EpisodeOptions(ways=5, queries=1, draws=4, symmetric=True)
+
+MIXED_20 = EpisodeOptions(ways=5, max_ways=20, shots=1, max_shots=5, queries=5, draws=4)
+"""Any number of ways and shots that the figures are given for, so that one bundle serves all."""
 
 VALIDATE_20 = EpisodeOptions(ways=20, shots=1, queries=5, draws=4)
 VALIDATE_5 = EpisodeOptions(ways=5, shots=1, queries=5, draws=8)

@@ -8,13 +8,28 @@ import torch
 
 from edge_sdk.errors import InvalidOptionError
 from export.learners.anil import Anil
+from export.learners.bayes_head import BayesHead
+from export.learners.cnp import Cnp
 from export.learners.full_finetune import FullFinetune
+from export.learners.hypernetwork import Hypernetwork
+from export.learners.incontext import InContext
 from export.learners.learned_optimizer import LearnedOptimizer
 from export.learners.linear_probe import LinearProbe
+from export.learners.lora import Lora
+from export.learners.lstm import Lstm
 from export.learners.maml import Maml
+from export.learners.mann import Mann
+from export.learners.matching import Matching
 from export.learners.meta_sgd import MetaSgd
+from export.learners.prompt_tuning import PromptTuning
 from export.learners.prototypical import Prototypical
+from export.learners.qlora import QLora
+from export.learners.relation import Relation
 from export.learners.reptile import Reptile
+from export.learners.retrieval import Retrieval
+from export.learners.ridge import Ridge
+from export.learners.siamese import Siamese
+from export.learners.versa import Versa
 
 if TYPE_CHECKING:
     from export.learners.base import Learner, LearnerOptions
@@ -25,6 +40,21 @@ LEARNERS: dict[str, type[Learner]] = {
         Prototypical,
         Anil,
         Maml,
+        Matching,
+        Siamese,
+        Relation,
+        Retrieval,
+        Ridge,
+        Hypernetwork,
+        InContext,
+        Lstm,
+        Mann,
+        Lora,
+        PromptTuning,
+        QLora,
+        Cnp,
+        Versa,
+        BayesHead,
         MetaSgd,
         Reptile,
         LearnedOptimizer,

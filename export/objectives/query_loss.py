@@ -43,7 +43,8 @@ class QueryLoss(EpisodeObjective):
             exact = self.compiled(learner, batch.ways, support, labels, query, truth)
             return OuterLoss(loss=exact.surrogate, shown=exact.loss, accuracy=exact.accuracy)
         until = self.options.deep_supervision
-        if learner.steps == 1 or fraction >= until:
+        values = learner.options.task == "regression"
+        if values or learner.steps == 1 or fraction >= until:
             loss, accuracy = episode_loss(learner, batch, images)
             return OuterLoss(loss=loss, shown=loss.item(), accuracy=accuracy.item())
         logits = mapped_logits_by_step(learner, batch.ways, *embedded(learner, batch, images))

@@ -1,7 +1,8 @@
 """What a source of few-shot tasks is, and how episodes are drawn from one.
 
 A source is a pool of images with a class and a user (writer, drawer) each, split so that no class
-(and, where the source says so, no user) of one split occurs in another.
+of one split occurs in another, or, where the source says so, no user. A source of values is a pool
+of functions (`export.tasks.functions`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -56,17 +57,45 @@ class ImagePool:
     """Labelled images of one split.
 
     Attributes:
-        images: uint8 `[num_images, 28, 28]`, ink 255, paper 0.
+        images: uint8 `[num_images, height, width]` (grey) or `[num_images, channels, height,
+            width]`, ink 255, paper 0.
         classes: int64 `[num_images]`, an index into `class_names`.
         users: int64 `[num_images]`: who wrote the image.
         class_names: One name a class.
+        groups: int64 `[num_images]`: what the class belongs to, such as an alphabet; None where
+            the source has no such thing.
+        description: What the numbers of a model input mean, for people.
     """
 
     images: NDArray[np.uint8]
     classes: NDArray[np.int64]
     users: NDArray[np.int64]
     class_names: Sequence[str]
+    groups: NDArray[np.int64] | None = None
+    description: str = "one grey image; ink 1, paper 0"
     _rows: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one model input."""
+        shape = self.images.shape[1:]
+        return (1, *shape) if len(shape) == 2 else tuple(shape)
+
+    @property
+    def outputs(self) -> int:
+        """Of a value; labels are one."""
+        return 1
+
+    @property
+    def task(self) -> Literal["classification"]:
+        """What a learner learns from it."""
+        return "classification"
+
+    def inputs(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The images in `rows` as a model takes them, float32 `[k, *input_shape]`; ink is 1."""
+        chosen = self.images[rows].astype(np.float32)
+        chosen /= 255.0
+        return chosen.reshape(len(rows), *self.input_shape)
 
     def rows_of(self, cls: int) -> NDArray[np.int64]:
         """Rows whose class is `cls`, ascending; int64 `[k]`."""
@@ -99,6 +128,8 @@ class ImagePool:
             classes=self.classes[rows],
             users=self.users[rows],
             class_names=self.class_names,
+            groups=None if self.groups is None else self.groups[rows],
+            description=self.description,
         )
 
 
@@ -119,21 +150,22 @@ class EpisodeBatch:
     """Several episodes that may share images, so that each image is embedded once.
 
     Attributes:
-        images: float32 `[num_images, 1, 28, 28]`, ink 1, paper 0. Those of one class in one draw
+        images: float32 `[num_images, *input_shape]`, ink 1, paper 0. Those of one class in one draw
             are neighbours: row `r` belongs to group `r // images_per_class`.
         support: int64 `[episodes, ways * shots]`, rows of `images`.
-        support_y: int64 `[episodes, ways * shots]`, in `0..ways-1`.
+        support_y: int64 `[episodes, ways * shots]`, in `0..ways-1`; of a regression the values,
+            float32 `[episodes, shots, outputs]`.
         query: int64 `[episodes, ways * queries]`, rows of `images`.
-        query_y: int64 `[episodes, ways * queries]`.
-        ways: Classes in each episode.
+        query_y: As `support_y`, of the queries.
+        ways: Classes in each episode; 1 for a regression.
         images_per_class: Neighbouring rows of `images` that show the same class.
     """
 
     images: NDArray[np.float32]
     support: NDArray[np.int64]
-    support_y: NDArray[np.int64]
+    support_y: NDArray[np.int64] | NDArray[np.float32]
     query: NDArray[np.int64]
-    query_y: NDArray[np.int64]
+    query_y: NDArray[np.int64] | NDArray[np.float32]
     ways: int
     images_per_class: int
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from edge_sdk.errors import InvalidOptionError
+from export.tasks.archive import read_archive
 from export.tasks.base import (
     IMAGE_SIZE,
     SPLITS,
@@ -17,7 +16,6 @@ from export.tasks.base import (
     TRAIN,
     VALIDATION,
     BadDataError,
-    DataNotFoundError,
     ImagePool,
     check_split,
     pool_digest,
@@ -42,26 +40,14 @@ _HOW_TO_GET = (
 )
 
 
-_DAMAGE = (
-    EOFError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What `np.load` raises on files that are not whole, or not archives."""
-
-
 class OmniglotTasks:
     """Characters, and their turns by 90, 180 and 270 degrees, as classes; drawers as users.
 
     A user is one drawer of one alphabet: the numbers of drawers do not name the same person across
-    alphabets.
+    alphabets. A group is an alphabet.
     """
 
-    name = "omniglot"
+    name: str
 
     def __init__(
         self, data: Path | None, *, split: OmniglotSplit = "vinyals", rotations: bool = True
@@ -71,9 +57,10 @@ class OmniglotTasks:
         Args:
             data: The data folder, which holds `omniglot/omniglot28.npz`.
             split: "vinyals": the 1,028 / 172 / 423 characters that Vinyals et al. (NeurIPS 2016)
-                train, validate and test on. "lake": the 30 background alphabets (the last five
-                of them to validate on) and the 20 evaluation alphabets.
-            rotations: Each character also counts as three turned classes.
+                train, validate and test on. "lake" (called `omniglot-lake`): the 30 background
+                alphabets (the last five of them to validate on) and the 20 evaluation alphabets.
+            rotations: Each character also counts as three turned classes; of "lake" only to train
+                on, since its test is within one alphabet as it is written.
 
         Raises:
             InvalidOptionError: `split` is neither.
@@ -84,7 +71,9 @@ class OmniglotTasks:
             msg = f"split must be one of {', '.join(get_args(OmniglotSplit))}, got {split!r}"
             raise InvalidOptionError(msg)
         self.split = split
-        self._turns = 4 if rotations else 1
+        self.name = "omniglot" if split == "vinyals" else f"omniglot-{split}"
+        turned = () if not rotations else SPLITS if split == "vinyals" else (TRAIN,)
+        self._turns = {part: 4 if part in turned else 1 for part in SPLITS}
         content = _read(data)
         self._images, self._names = content["images"], content["names"]
         self._alphabets = content["alphabet"].astype(np.int64)
@@ -99,19 +88,20 @@ class OmniglotTasks:
         """
         check_split(split, SPLITS, self.name)
         if split not in self._pools:
-            self._pools[split] = self._build(self._parts[split])
+            self._pools[split] = self._build(self._parts[split], turns=self._turns[split])
         return self._pools[split]
 
     def digest(self) -> str:
-        """SHA-256 hex over all three splits, unturned."""
+        """SHA-256 hex over all three splits, unturned, and how often each is turned."""
         return self._digest
 
     @cached_property
     def _digest(self) -> str:
-        return pool_digest([(s, self._build(self._parts[s], turns=1)) for s in SPLITS])
+        return pool_digest(
+            [(f"{s} x {self._turns[s]}", self._build(self._parts[s], turns=1)) for s in SPLITS]
+        )
 
-    def _build(self, characters: NDArray[np.int64], turns: int | None = None) -> ImagePool:
-        turns = self._turns if turns is None else turns
+    def _build(self, characters: NDArray[np.int64], *, turns: int) -> ImagePool:
         base = self._images[characters]
         count = len(characters) * NUM_DRAWERS
         turned = [
@@ -124,36 +114,21 @@ class OmniglotTasks:
             classes=np.arange(len(names), dtype=np.int64).repeat(NUM_DRAWERS),
             users=np.tile(users.reshape(-1), turns),
             class_names=names,
+            groups=np.tile(self._alphabets[characters].repeat(NUM_DRAWERS), turns),
         )
 
 
-def _read(data: Path | None) -> dict[str, NDArray[np.generic]]:
-    if data is None:
-        msg = f"omniglot needs a data folder (--data or EDGE_SDK_DATA); to make one, {_HOW_TO_GET}"
-        raise DataNotFoundError(msg)
-    path = data / ARCHIVE
-    if not path.is_file():
-        msg = f"{path} does not exist; {_HOW_TO_GET}"
-        raise DataNotFoundError(msg)
-    try:
-        # np.load leaves a file that it opened itself open when it fails
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            content = {name: archive[name] for name in archive.files}
-    except _DAMAGE as error:
-        msg = f"{path} is damaged or not an .npz archive; {_HOW_TO_GET}"
-        raise BadDataError(msg) from error
-    missing = {"images", "names", "alphabet", "split", "vinyals_split"} - content.keys()
-    if missing:
-        msg = f"{path} lacks {', '.join(sorted(missing))}"
-        raise BadDataError(msg)
+def _read(data: Path | None) -> dict[str, NDArray[Any]]:
+    needs = {"images", "names", "alphabet", "split", "vinyals_split"}
+    content = read_archive(data, ARCHIVE, needs=needs, how_to_get=_HOW_TO_GET)
     images = content["images"]
     if images.dtype != np.uint8 or images.shape[1:] != (NUM_DRAWERS, IMAGE_SIZE, IMAGE_SIZE):
-        msg = f"{path}: images must be uint8 [n, 20, 28, 28], got {images.dtype} {images.shape}"
+        msg = f"{ARCHIVE}: images must be uint8 [n, 20, 28, 28], got {images.dtype} {images.shape}"
         raise BadDataError(msg)
     return content
 
 
-def _parts(content: dict[str, NDArray[np.generic]], split: str) -> dict[str, NDArray[np.int64]]:
+def _parts(content: dict[str, NDArray[Any]], split: str) -> dict[str, NDArray[np.int64]]:
     """Character indices of each split."""
     if split == "vinyals":
         part = content["vinyals_split"]

@@ -1,19 +1,19 @@
-"""Draws batches of few-shot episodes from a pool of images; each image is in a batch once."""
+"""Draws batches of few-shot episodes from a pool; each image is in a batch once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.errors import InvalidOptionError
-from export.tasks.base import EpisodeBatch, NotEnoughImagesError
+from export.tasks.base import EpisodeBatch, ImagePool, NotEnoughImagesError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from export.tasks.base import ImagePool
+    from export.tasks.functions import FunctionPool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +29,12 @@ class EpisodeOptions:
             queries, so that one draw gives `1 + queries` episodes that share their images.
             Needs `shots == 1`.
         per_user: Each draw takes all its images from one random user.
+        max_ways: Each batch has a random number of ways, from `ways` to this; None: always `ways`.
+        max_shots: The same of shots, from `shots`. A learner that met many numbers of both serves
+            any of them.
+
+    Of a regression a draw is one function, `shots` and `queries` are points on it, and the other
+    options have no meaning but `max_shots`.
     """
 
     ways: int = 5
@@ -37,15 +43,39 @@ class EpisodeOptions:
     draws: int = 1
     symmetric: bool = False
     per_user: bool = False
+    max_ways: int | None = None
+    max_shots: int | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("ways", 2), ("shots", 1), ("queries", 1), ("draws", 1)):
             if getattr(self, name) < least:
                 msg = f"{name} must be >= {least}, got {getattr(self, name)}"
                 raise InvalidOptionError(msg)
-        if self.symmetric and self.shots != 1:
-            msg = f"symmetric episodes are one-shot, got shots={self.shots}"
+        if self.symmetric and (self.shots, self.max_shots or 1) != (1, 1):
+            msg = f"symmetric episodes are one-shot, got shots={self.max_shots or self.shots}"
             raise InvalidOptionError(msg)
+        for name in ("ways", "shots"):
+            largest = getattr(self, f"max_{name}")
+            if largest is not None and largest < getattr(self, name):
+                msg = f"max_{name} must be >= {name}, got {largest}"
+                raise InvalidOptionError(msg)
+
+    @property
+    def largest(self) -> EpisodeOptions:
+        """The batch with the most ways and shots."""
+        return self._fixed(self.max_ways or self.ways, self.max_shots or self.shots)
+
+    def pick(self, rng: np.random.Generator) -> EpisodeOptions:
+        """The make of the next batch: one number of ways, and one of shots."""
+        ways, shots = self.ways, self.shots
+        if self.max_ways is not None:
+            ways = int(rng.integers(ways, self.max_ways + 1))
+        if self.max_shots is not None:
+            shots = int(rng.integers(shots, self.max_shots + 1))
+        return self._fixed(ways, shots)
+
+    def _fixed(self, ways: int, shots: int) -> EpisodeOptions:
+        return replace(self, ways=ways, shots=shots, max_ways=None, max_shots=None)
 
     @property
     def images_per_class(self) -> int:
@@ -59,20 +89,35 @@ class EpisodeOptions:
 
 
 class EpisodeSampler:
-    """Draws `EpisodeBatch`es from one pool.
+    """Draws `EpisodeBatch`es from one pool."""
 
-    A *cell* is the set of images that may stand for a class in one draw: those of the class, or of
-    the class and the draw's user. Cells with too few images are left out.
-    """
-
-    def __init__(self, pool: ImagePool, options: EpisodeOptions) -> None:
+    def __init__(self, pool: ImagePool | FunctionPool, options: EpisodeOptions) -> None:
         """Index `pool`.
 
         Raises:
             NotEnoughImagesError: The pool cannot supply one episode.
         """
         self.options = options
-        self._images = pool.images
+        self._episodes = _ImageEpisodes(pool, options) if isinstance(pool, ImagePool) else pool
+
+    def draw(self, rng: np.random.Generator) -> EpisodeBatch:
+        """Draw a batch: classes without replacement in a draw, images without in a class."""
+        now = self.options.pick(rng)
+        if isinstance(self._episodes, _ImageEpisodes):
+            return self._episodes.draw(now, rng)
+        return _draw_functions(self._episodes, now, rng)
+
+
+class _ImageEpisodes:
+    """Episodes of images.
+
+    A *cell* is the set of images that may stand for a class in one draw: those of the class, or of
+    the class and the draw's user. Cells with too few images are left out.
+    """
+
+    def __init__(self, pool: ImagePool, options: EpisodeOptions) -> None:
+        self._pool = pool
+        most = options.largest
         owners = pool.users if options.per_user else np.zeros_like(pool.users)
         order = np.lexsort((pool.classes, owners))
         keys = np.stack([owners[order], pool.classes[order]], axis=1)
@@ -80,34 +125,30 @@ class EpisodeSampler:
         first[1:] = (keys[1:] != keys[:-1]).any(axis=1)
         starts = np.flatnonzero(first)
         sizes = np.diff(np.append(starts, len(order)))
-        fit = sizes >= options.images_per_class
+        fit = sizes >= most.images_per_class
         self._order, self._starts, self._sizes = order, starts[fit], sizes[fit]
         cell_owners = keys[starts[fit], 0]
         self._decks = [
             deck
             for owner in np.unique(cell_owners)
-            if (deck := np.flatnonzero(cell_owners == owner)).size >= options.ways
+            if (deck := np.flatnonzero(cell_owners == owner)).size >= most.ways
         ]
         if not self._decks:
             whose = "of any one user " if options.per_user else ""
             msg = (
-                f"{options.ways} ways need as many classes {whose}with at least "
-                f"{options.images_per_class} images each; the pool has fewer"
+                f"{most.ways} ways need as many classes {whose}with at least "
+                f"{most.images_per_class} images each; the pool has fewer"
             )
             raise NotEnoughImagesError(msg)
 
-    def draw(self, rng: np.random.Generator) -> EpisodeBatch:
-        """Draw a batch: classes without replacement in a draw, images without in a class."""
-        o = self.options
-        cells = np.stack([self._draw_cells(rng) for _ in range(o.draws)])
-        rows = self._draw_rows(cells.reshape(-1), rng)
-        images = self._images[rows.reshape(-1)].astype(np.float32)
-        images /= 255.0
-        support, query = self._layout()
+    def draw(self, o: EpisodeOptions, rng: np.random.Generator) -> EpisodeBatch:
+        cells = np.stack([self._draw_cells(o.ways, rng) for _ in range(o.draws)])
+        rows = self._draw_rows(cells.reshape(-1), o.images_per_class, rng)
+        support, query = _layout(o)
         labels = np.arange(o.ways, dtype=np.int64)
         episodes = len(support)
         return EpisodeBatch(
-            images=images[:, None],
+            images=self._pool.inputs(rows.reshape(-1)),
             support=support,
             support_y=np.tile(labels.repeat(support.shape[1] // o.ways), (episodes, 1)),
             query=query,
@@ -116,15 +157,17 @@ class EpisodeSampler:
             images_per_class=o.images_per_class,
         )
 
-    def _draw_cells(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def _draw_cells(self, ways: int, rng: np.random.Generator) -> NDArray[np.int64]:
         deck = (
             self._decks[0] if len(self._decks) == 1 else self._decks[rng.integers(len(self._decks))]
         )
-        return rng.choice(deck, self.options.ways, replace=False)
+        return rng.choice(deck, ways, replace=False)
 
-    def _draw_rows(self, cells: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Distinct pool rows for each cell, `[num_cells, images_per_class]`."""
-        k, sizes = self.options.images_per_class, self._sizes[cells]
+    def _draw_rows(
+        self, cells: NDArray[np.int64], k: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Distinct pool rows for each cell, `[num_cells, k]`."""
+        sizes = self._sizes[cells]
         keys = rng.random((len(cells), int(sizes.max())))
         keys[np.arange(keys.shape[1]) >= sizes[:, None]] = 2.0
         chosen = keys.argpartition(k - 1, axis=1)[:, :k]
@@ -133,14 +176,31 @@ class EpisodeSampler:
         rows: NDArray[np.int64] = self._order[self._starts[cells][:, None] + chosen]
         return rows
 
-    def _layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of `images` for support and query of each episode."""
-        o = self.options
-        k = o.images_per_class
-        rows = np.arange(o.draws * o.ways * k).reshape(o.draws, o.ways, k)
-        if not o.symmetric:
-            support, query = rows[..., : o.shots], rows[..., o.shots :]
-            return support.reshape(o.draws, -1), query.reshape(o.draws, -1)
-        others = np.stack([np.delete(np.arange(k), i) for i in range(k)])
-        query = rows[:, :, others].transpose(0, 2, 1, 3)
-        return rows.transpose(0, 2, 1).reshape(o.episodes, -1), query.reshape(o.episodes, -1)
+
+def _layout(o: EpisodeOptions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of `images` for support and query of each episode."""
+    k = o.images_per_class
+    rows = np.arange(o.draws * o.ways * k).reshape(o.draws, o.ways, k)
+    if not o.symmetric:
+        support, query = rows[..., : o.shots], rows[..., o.shots :]
+        return support.reshape(o.draws, -1), query.reshape(o.draws, -1)
+    others = np.stack([np.delete(np.arange(k), i) for i in range(k)])
+    query = rows[:, :, others].transpose(0, 2, 1, 3)
+    return rows.transpose(0, 2, 1).reshape(o.episodes, -1), query.reshape(o.episodes, -1)
+
+
+def _draw_functions(
+    pool: FunctionPool, o: EpisodeOptions, rng: np.random.Generator
+) -> EpisodeBatch:
+    points = o.images_per_class
+    x, y = pool.draw(o.draws, points, rng)
+    rows = np.arange(o.draws * points).reshape(o.draws, points)
+    return EpisodeBatch(
+        images=x.reshape(-1, *pool.input_shape),
+        support=rows[:, : o.shots],
+        support_y=y[:, : o.shots],
+        query=rows[:, o.shots :],
+        query_y=y[:, o.shots :],
+        ways=1,
+        images_per_class=points,
+    )

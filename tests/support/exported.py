@@ -27,8 +27,8 @@ class Exported:
     engine: Engine
 
 
-def export(learner: Learner, folder: Path, **kwargs: object) -> Exported:
-    """Write a float32 bundle without any gate, and load it."""
+def export(learner: Learner, folder: Path, *, kernel: bool = True, **kwargs: object) -> Exported:
+    """Write a float32 bundle without any gate, and load it; `kernel`: with its native kernel."""
     learner.eval()
     with torch.no_grad():
         state = learner.init(learner.options.ways)
@@ -50,7 +50,7 @@ def export(learner: Learner, folder: Path, **kwargs: object) -> Exported:
             TensorSpec(name=name, shape=a.shape, role=learner.roles.get(name, "shared"))
             for name, a in arrays.items()
         ),
-        kernel=learner.kernel(),
+        kernel=learner.kernel() if kernel else None,
         task=learner.options.task,
         outputs=learner.options.outputs if learner.options.task == "regression" else None,
         variance=learner.has_variance,

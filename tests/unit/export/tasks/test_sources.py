@@ -89,8 +89,8 @@ def test_an_unknown_split_is_refused_by_name(source: TaskSource) -> None:
 
 def test_the_registry_opens_every_source(tmp_path: Path) -> None:
     omniglot(tmp_path)
-    for name in SOURCES:
-        assert open_tasks(name, data=tmp_path, seed=1).name == name.removesuffix("-lake")
+    for name in set(SOURCES) - {"unipen"}:  # see test_mixed_and_values.py
+        assert open_tasks(name, data=tmp_path, seed=1).name == name
 
 
 @pytest.mark.parametrize("part", ["images", "classes", "users"])
