@@ -111,6 +111,10 @@ def train(
         Encoding | None,
         typer.Option(help="Starting state; default float16 where nothing is frozen, else float32."),
     ] = None,
+    compile_loss: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the loss; needs a C++ compiler, for long runs."),
+    ] = False,
     weights: Annotated[
         Weights | None,
         typer.Option(help="Large weights of adapt.onnx and predict.onnx; default: the learner's."),
@@ -165,6 +169,7 @@ def train(
         steps=steps or defaults.train.steps,
         minutes=minutes,
         patience=patience,
+        compile=compile_loss,
     )
     built = make_learner(
         learner,
