@@ -32,14 +32,14 @@ class VitTransfer(Learner):
         "adapted": 1,  # top layers that adapt
         "depth": 4,
         "heads": 4,
-        "head_rate": 10.0,
+        "head_rate": 1.0,
         "rate": 1.0,  # of the adapters
     }
     recipes: ClassVar[dict[str, Recipe]] = {
         "omniglot": Recipe(
-            hidden=96,
             train=TrainOptions(
-                steps=15_000,
+                steps=10_000,
+                batch_size=256,
                 augment=MIRROR,
                 outer_lr=2e-3,
                 validation=VALIDATE_20,
@@ -50,6 +50,7 @@ class VitTransfer(Learner):
         "glyphs": Recipe(
             train=TrainOptions(
                 steps=800,
+                batch_size=256,
                 outer_lr=2e-3,
                 validation=VALIDATE_20,
                 validate_every=400,
