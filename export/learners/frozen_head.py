@@ -68,5 +68,5 @@ class SgdHead(FrozenHead):
 
     def kernel(self) -> SoftmaxSgd:
         return SoftmaxSgd(
-            weight="head.weight", bias="head.bias", rate=float(self.rate()), rate_per_slot=True
+            weight="head.weight", bias="head.bias", rate=self.rate().item(), rate_per_slot=True
         )

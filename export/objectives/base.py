@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from export.learners.base import Learner
     from export.tasks.base import EpisodeBatch, ImagePool
+    from export.tasks.functions import FunctionPool
     from export.train_options import TrainOptions
 
 
@@ -58,7 +59,7 @@ class Objective(nn.Module, ABC):
 class EpisodeObjective(Objective):
     """An objective on training episodes."""
 
-    def __init__(self, pool: ImagePool, options: TrainOptions) -> None:
+    def __init__(self, pool: ImagePool | FunctionPool, options: TrainOptions) -> None:
         super().__init__()
         self.options = options
         self.sampler = EpisodeSampler(pool, options.episodes)

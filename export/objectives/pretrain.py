@@ -39,7 +39,7 @@ class Pretrain(Objective):
         self, pool: ImagePool, options: TrainOptions, learner: Learner, *, seed: int
     ) -> None:
         super().__init__()
-        self.images, self.options = pool.images, options
+        self.pool, self.options = pool, options
         present, self.labels = np.unique(pool.classes, return_inverse=True)
         self.num_classes = len(present)
         outputs = self.num_classes * (2 if options.augment.mirror else 1)
@@ -58,9 +58,9 @@ class Pretrain(Objective):
         """See `Objective`."""
         del fraction
         o = self.options
-        rows = rng.integers(len(self.images), size=o.batch_size)
+        rows = rng.integers(len(self.pool.images), size=o.batch_size)
         labels = torch.from_numpy(self.labels[rows])
-        x = torch.from_numpy(self.images[rows].astype(np.float32) / np.float32(255))[:, None]
+        x = torch.from_numpy(self.pool.inputs(rows))
         if o.augment.mirror:
             mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
             x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)

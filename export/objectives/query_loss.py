@@ -31,7 +31,8 @@ class QueryLoss(EpisodeObjective):
         """See `Objective`."""
         batch, images = self.draw(rng)
         until = self.options.deep_supervision
-        if learner.steps == 1 or fraction >= until:
+        values = learner.options.task == "regression"
+        if values or learner.steps == 1 or fraction >= until:
             loss, accuracy = episode_loss(learner, batch, images)
             return OuterLoss(loss=loss, shown=loss.item(), accuracy=accuracy.item())
         logits = episode_logits_by_step(learner, batch, images)

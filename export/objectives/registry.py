@@ -8,27 +8,34 @@ from edge_sdk.errors import InvalidOptionError
 from export.objectives.pretrain import Pretrain
 from export.objectives.query_loss import QueryLoss
 from export.objectives.reptile import Reptile
+from export.tasks.base import ImagePool
 
 if TYPE_CHECKING:
     from export.learners.base import Learner
     from export.objectives.base import Objective
-    from export.tasks.base import ImagePool
+    from export.tasks.functions import FunctionPool
     from export.train_options import TrainOptions
 
 OBJECTIVES = (QueryLoss.name, Reptile.name, Pretrain.name)
 
 
-def make_objective(learner: Learner, pool: ImagePool, options: TrainOptions) -> Objective:
+def make_objective(
+    learner: Learner, pool: ImagePool | FunctionPool, options: TrainOptions
+) -> Objective:
     """The objective that `learner` names, with fresh parameters that depend on the seed alone.
 
     Raises:
-        InvalidOptionError: No objective has this name.
+        InvalidOptionError: No objective has this name, or it is for labels and these are values.
         NotEnoughImagesError: The pool cannot supply the episodes.
     """
+    if learner.objective == QueryLoss.name:
+        return QueryLoss(pool, options)
+    if not isinstance(pool, ImagePool):
+        msg = f"{learner.name} is trained on labels ({learner.objective}), not on values"
+        raise InvalidOptionError(msg)
     if learner.objective == Pretrain.name:
         return Pretrain(pool, options, learner, seed=options.seed)
-    for kind in (QueryLoss, Reptile):
-        if learner.objective == kind.name:
-            return kind(pool, options)
+    if learner.objective == Reptile.name:
+        return Reptile(pool, options)
     msg = f"no objective is called {learner.objective!r}; there are {', '.join(OBJECTIVES)}"
     raise InvalidOptionError(msg)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from export.learners.adaptation import predict_mean
 from export.objectives.base import EpisodeObjective, OuterLoss
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Reptile(EpisodeObjective):
                 k = i % len(parts)
                 state, _ = learner.adapt(state, parts[k], truth[k], weights)
             # judged on the minibatch that would come next; new to it in runs longer than `steps`
-            return state, learner.predict(state, parts[learner.steps % len(parts)])
+            return state, predict_mean(learner, state, parts[learner.steps % len(parts)])
 
         with torch.no_grad():
             adapted, logits = torch.func.vmap(one_episode)(features, labels)
