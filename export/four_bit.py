@@ -189,7 +189,7 @@ def _gptq(rows: Float64, columns: Float32) -> Float64:
     """Round `rows` `[out, in]` so that their products with `columns` `[many, in]` change little."""
     vectors = columns.astype(np.float64)
     covariance = vectors.T @ vectors / len(vectors)
-    damping = _DAMPING * max(float(covariance.diagonal().mean()), np.finfo(np.float32).tiny)
+    damping = _DAMPING * max(float(covariance.diagonal().mean()), float(np.finfo(np.float32).tiny))
     covariance += damping * np.eye(len(covariance))
     # rows of the upper factor of the inverse say how an error is made up for by later weights
     factor = np.linalg.cholesky(np.linalg.inv(covariance)).T

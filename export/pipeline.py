@@ -22,8 +22,14 @@ from export.gates import GateOptions, ParityReport, check_embed, check_kernel, c
 from export.init_graph import InitEncoding, init_graph
 from export.intervals import Mean, mean_interval
 from export.model_card import model_card
-from export.quantize import Target, WeightBits, quantize_embed
-from export.stored_weights import WeightEncoding, encode, holds_weights, rounded
+from export.quantize import Target, WeightBits, check_bits, quantize_embed
+from export.stored_weights import (
+    WeightEncoding,
+    check_encoding,
+    encode,
+    holds_weights,
+    rounded,
+)
 from export.tasks.base import TRAIN, VALIDATION, ImagePool
 from export.to_onnx import export_graphs
 
@@ -78,6 +84,9 @@ class ExportOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_bits(self.weight_bits)
+        if self.weights is not None:
+            check_encoding(self.weights)
         if not _NAME.fullmatch(self.name):
             msg = "name must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first one no sign"
             raise InvalidOptionError(msg)

@@ -5,6 +5,7 @@ Learners come from the registry alone; each is exported once, tiny and untrained
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from export.gates import GateOptions, check_kernel, check_parity
 from export.learners.base import UNUSED_LOGIT, LearnerOptions
 from export.learners.registry import LEARNERS, make_learner
 from tests.support.exported import Exported, export
+from tests.support.learners import SMALL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,8 @@ GATE = GateOptions(seeds=(0,), ways=4, shots=2)
 
 @pytest.fixture(scope="module", params=sorted(LEARNERS))
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    learner = make_learner(request.param, OPTIONS, seed=1)
+    options = replace(OPTIONS, settings=SMALL.get(request.param, {}))
+    learner = make_learner(request.param, options, seed=1)
     return export(learner, tmp_path_factory.mktemp("contract"))
 
 

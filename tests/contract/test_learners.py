@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from export.learners.adaptation import adapt_all, predict_mean
 from export.learners.base import UNUSED_LOGIT, Learner, LearnerOptions, State
 from export.learners.registry import LEARNERS, make_learner
+from tests.support.learners import SMALL
 
 WAYS = 6
 OPTIONS = LearnerOptions(input_shape=(1, 20, 20), hidden=8, ways=WAYS, steps=3)
@@ -16,7 +19,8 @@ OPTIONS = LearnerOptions(input_shape=(1, 20, 20), hidden=8, ways=WAYS, steps=3)
 @pytest.fixture(params=sorted(LEARNERS))
 def learner(request: pytest.FixtureRequest) -> Learner:
     # float64, so that equalities below are about the algorithm and not about rounding
-    return make_learner(request.param, OPTIONS, seed=1).double().eval()
+    options = replace(OPTIONS, settings=SMALL.get(request.param, {}))
+    return make_learner(request.param, options, seed=1).double().eval()
 
 
 def support(learner: Learner, num_classes: int = 3, shots: int = 2) -> tuple[torch.Tensor, ...]:

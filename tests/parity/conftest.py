@@ -9,6 +9,7 @@ import pytest
 from export.learners.base import LearnerOptions
 from export.learners.registry import make_learner
 from tests.support.exported import Exported, export
+from tests.support.learners import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
 
     def get(name: str) -> Exported:
         if name not in done:
-            learner = make_learner(name, LearnerOptions(hidden=8, ways=6, steps=5), seed=3)
+            options = LearnerOptions(hidden=8, ways=6, steps=5, settings=SMALL.get(name, {}))
+            learner = make_learner(name, options, seed=3)
             done[name] = export(learner, tmp_path_factory.mktemp("exported"))
         return done[name]
 

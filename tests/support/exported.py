@@ -11,12 +11,14 @@ from edge_sdk import Engine, open_bundle
 from edge_sdk.manifest import BundleDraft, FeaturesSpec, InputSpec, TensorSpec
 from export.bundle_writer import write_bundle
 from export.init_graph import init_graph
+from export.stored_weights import encode
 from export.to_onnx import export_graphs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from export.learners.base import Learner
+    from export.stored_weights import WeightEncoding
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,30 @@ class Exported:
     engine: Engine
 
 
-def export(learner: Learner, folder: Path, *, kernel: bool = True, **kwargs: object) -> Exported:
-    """Write a float32 bundle without any gate, and load it; `kernel`: with its native kernel."""
+def export(
+    learner: Learner,
+    folder: Path,
+    *,
+    kernel: bool = True,
+    weights: WeightEncoding = "float32",
+    **kwargs: object,
+) -> Exported:
+    """Write a bundle without any gate, and load it.
+
+    Args:
+        learner: Of any kind.
+        folder: Where the bundle's folder is made.
+        kernel: With its native kernel.
+        weights: Bits of the large weights of adapt.onnx and predict.onnx; the rest is float32.
+        kwargs: For `export_graphs`.
+    """
     learner.eval()
     with torch.no_grad():
         state = learner.init(learner.options.ways)
         features = learner.embed(torch.zeros(1, *learner.options.input_shape)).shape[1:]
     arrays = {name: tensor.detach().numpy() for name, tensor in state.items()}
     graphs = export_graphs(learner, **kwargs)  # type: ignore[arg-type]
+    graphs = {name: encode(graph, weights) for name, graph in graphs.items()}
     draft = BundleDraft(
         name=learner.name,
         version=1,
