@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from export.learners.base import Learner
     from export.tasks.base import ImagePool
+    from export.tasks.functions import FunctionPool
     from export.train_options import TrainOptions
 
 
@@ -30,7 +31,7 @@ class QueryLoss(EpisodeObjective):
 
     name = "query_loss"
 
-    def __init__(self, pool: ImagePool, options: TrainOptions) -> None:
+    def __init__(self, pool: ImagePool | FunctionPool, options: TrainOptions) -> None:
         super().__init__(pool, options)
         self.compiled = CompiledEpisodes() if options.compile else None
 

@@ -29,6 +29,9 @@ def make_objective(
             labels and these are values.
         NotEnoughImagesError: The pool cannot supply the episodes.
     """
+    if options.compile and not isinstance(pool, ImagePool):
+        msg = "only losses on labels are compiled; leave compile out for values"
+        raise InvalidOptionError(msg)
     if learner.objective == QueryLoss.name:
         if options.compile and not isinstance(pool, ImagePool):
             msg = "the loss of values cannot be compiled; leave compile out"
