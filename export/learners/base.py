@@ -114,6 +114,8 @@ class Learner(nn.Module, ABC):
             raise InvalidOptionError(msg)
         self.options = replace(options, ways=1) if options.task == "regression" else options
         self.settings = resolve_settings(self.name, self.defaults, options.settings)
+        self.calibration: Tensor
+        self.register_buffer("calibration", torch.zeros(5))  # see `export.calibration`
 
     def setting(self, name: str) -> int | float:
         """The value of one of `defaults`, or what `options.settings` has in its place.

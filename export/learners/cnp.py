@@ -17,6 +17,9 @@ from export.learners.base import Learner, one_hot, support_loss
 from export.learners.frozen import running_means
 from export.learners.gaussian_softmax import gaussian_softmax
 from export.learners.pairwise import PairNetwork
+from export.learners.recipe import MIXED_60, Recipe, comparing_recipes
+from export.tasks.sampler import EpisodeOptions
+from export.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,6 +46,19 @@ class Cnp(Learner):
     roles: ClassVar[dict[str, Role]] = {"representation": "slot", "counts": "personal"}
     has_variance = True
     defaults: ClassVar[dict[str, int | float]] = {"dim": 128, "units": 64}
+    recipes: ClassVar[dict[str, Recipe]] = {
+        **comparing_recipes(MIXED_60),
+        "sinusoids": Recipe(
+            train=TrainOptions(
+                steps=20_000,
+                episodes=EpisodeOptions(shots=1, max_shots=20, queries=20, draws=32),
+                outer_lr=2e-3,
+                validation=EpisodeOptions(shots=10, queries=50, draws=100),
+                validation_batches=5,
+                validate_every=1000,
+            )
+        ),
+    }
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
@@ -111,7 +127,8 @@ class _Classes(nn.Module):
 
     def encode(self, features: Tensor, _labels: Tensor) -> Tensor:
         """`[n, dim]`; an example's label says only in whose mean it goes."""
-        return features + self.encode_out(torch.relu(self.encode_in(features)))
+        change: Tensor = self.encode_out(torch.relu(self.encode_in(features)))
+        return features + change
 
     def decode(
         self, representation: Tensor, counts: Tensor, features: Tensor

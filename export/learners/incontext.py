@@ -38,7 +38,7 @@ from export.learners.memory import (
     memory_labels,
     remember,
 )
-from export.learners.recipe import MIRROR, ONE_SHOT_20, VALIDATE_20, Recipe
+from export.learners.recipe import MIRROR, MIXED_20, VALIDATE_20, Recipe
 from export.train_options import TrainOptions
 
 MLP_RATIO = 2
@@ -70,7 +70,7 @@ class InContext(FrozenLearner):
         "omniglot": Recipe(
             train=TrainOptions(
                 steps=6000,
-                episodes=ONE_SHOT_20,
+                episodes=MIXED_20,
                 augment=MIRROR,
                 outer_lr=3e-3,
                 validation=VALIDATE_20,
@@ -80,7 +80,7 @@ class InContext(FrozenLearner):
         "glyphs": Recipe(
             train=TrainOptions(
                 steps=600,
-                episodes=ONE_SHOT_20,
+                episodes=MIXED_20,
                 outer_lr=3e-3,
                 validation=VALIDATE_20,
                 validate_every=300,

@@ -25,7 +25,7 @@ from export.learners.base import (
     support_loss,
 )
 from export.learners.frozen import FrozenLearner
-from export.learners.recipe import MIRROR, ONE_SHOT_20, VALIDATE_20, Recipe
+from export.learners.recipe import MIRROR, MIXED_20, VALIDATE_20, Recipe
 from export.train_options import TrainOptions
 
 SHUT = 8.0
@@ -63,7 +63,7 @@ class Lstm(FrozenLearner):
         "omniglot": Recipe(
             train=TrainOptions(
                 steps=6000,
-                episodes=ONE_SHOT_20,
+                episodes=MIXED_20,
                 augment=MIRROR,
                 outer_lr=3e-3,
                 validation=VALIDATE_20,
@@ -73,7 +73,7 @@ class Lstm(FrozenLearner):
         "glyphs": Recipe(
             train=TrainOptions(
                 steps=600,
-                episodes=ONE_SHOT_20,
+                episodes=MIXED_20,
                 outer_lr=3e-3,
                 validation=VALIDATE_20,
                 validate_every=300,

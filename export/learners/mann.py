@@ -29,7 +29,7 @@ from export.learners.base import (
     support_loss,
 )
 from export.learners.frozen import FrozenLearner, unit_rows
-from export.learners.recipe import MIRROR, ONE_SHOT_20, VALIDATE_20, Recipe
+from export.learners.recipe import MIRROR, MIXED_20, VALIDATE_20, Recipe
 from export.train_options import TrainOptions
 
 UNWRITTEN = -1e-3
@@ -61,7 +61,7 @@ class Mann(FrozenLearner):
         "omniglot": Recipe(
             train=TrainOptions(
                 steps=6000,
-                episodes=ONE_SHOT_20,
+                episodes=MIXED_20,
                 augment=MIRROR,
                 outer_lr=3e-3,
                 validation=VALIDATE_20,
@@ -71,7 +71,7 @@ class Mann(FrozenLearner):
         "glyphs": Recipe(
             train=TrainOptions(
                 steps=600,
-                episodes=ONE_SHOT_20,
+                episodes=MIXED_20,
                 outer_lr=3e-3,
                 validation=VALIDATE_20,
                 validate_every=300,

@@ -21,6 +21,8 @@ from export.learners.memory import (
     memory_labels,
     remember,
 )
+from export.learners.recipe import MIRROR, VALIDATE_20, Recipe
+from export.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +52,30 @@ class Retrieval(FrozenLearner):
         "scale": 20.0,
         "margin": 0.02,
         "smoothing": 1e-3,
+    }
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "omniglot": Recipe(
+            hidden=48,
+            backbone="resnet-lite",
+            train=TrainOptions(
+                steps=16_000,
+                batch_size=256,
+                augment=MIRROR,
+                outer_lr=3e-3,
+                validation=VALIDATE_20,
+                validate_every=1000,
+                checkpoint_every=500,
+            ),
+        ),
+        "glyphs": Recipe(
+            train=TrainOptions(
+                steps=600,
+                batch_size=256,
+                outer_lr=3e-3,
+                validation=VALIDATE_20,
+                validate_every=300,
+            ),
+        ),
     }
 
     def init(self, ways: int) -> State:

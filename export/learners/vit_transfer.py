@@ -10,7 +10,6 @@ from torch import nn
 
 from export.backbones.vit import FrozenTokens, TopLayers, check_sizes
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
-from export.learners.frozen import unit_rows
 from export.learners.gradient import gradient_step, slots_in_use
 from export.learners.recipe import MIRROR, VALIDATE_20, Recipe
 from export.train_options import TrainOptions
@@ -32,14 +31,14 @@ class VitTransfer(Learner):
         "adapted": 1,  # top layers that adapt
         "depth": 4,
         "heads": 4,
-        "head_rate": 10.0,
+        "head_rate": 1.0,
         "rate": 1.0,  # of the adapters
     }
     recipes: ClassVar[dict[str, Recipe]] = {
         "omniglot": Recipe(
-            hidden=96,
             train=TrainOptions(
-                steps=15_000,
+                steps=10_000,
+                batch_size=256,
                 augment=MIRROR,
                 outer_lr=2e-3,
                 validation=VALIDATE_20,
@@ -50,6 +49,7 @@ class VitTransfer(Learner):
         "glyphs": Recipe(
             train=TrainOptions(
                 steps=800,
+                batch_size=256,
                 outer_lr=2e-3,
                 validation=VALIDATE_20,
                 validate_every=400,
@@ -114,7 +114,7 @@ class VitTransfer(Learner):
         # not the module: batch norm is not exact under torch.func
         mean, variance = (self.get_buffer(f"spread.running_{k}") for k in ("mean", "var"))
         pooled = self.run_top(state, features)
-        z = (pooled - mean) * torch.rsqrt(variance + self.spread.eps)
-        z = unit_rows(z)  # pre-training compares directions, too
+        # of unit order, so that one step size suits any width
+        z = (pooled - mean) * torch.rsqrt(self.dim * (variance + self.spread.eps))
         logits = z @ state["head.weight"].T + state["head.bias"]
         return mask_unused(logits, state["counts"])

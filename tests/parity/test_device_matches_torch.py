@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from export.gates import GateOptions, check_parity, gate_inputs
-from export.learners.registry import LEARNERS
 from tests.support.exported import Exported
 
 Get = Callable[[str], Exported]
 
+# one of each kind at full size; tests/contract passes every learner through the gate, smaller
+NAMES = ["anil", "maml", "prototypical"]
 
-@pytest.mark.parametrize("name", sorted(LEARNERS))
+
+@pytest.mark.parametrize("name", NAMES)
 def test_one_and_five_steps_agree_with_float64(exported: Get, name: str) -> None:
     pair = exported(name)
     report = check_parity(pair.learner, pair.engine)
@@ -25,7 +27,7 @@ def test_one_and_five_steps_agree_with_float64(exported: Get, name: str) -> None
     assert report.logit_error < 1e-4
 
 
-@pytest.mark.parametrize("name", sorted(LEARNERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_every_batch_size_runs(exported: Get, name: str) -> None:
     pair = exported(name)
     for n in (1, 2, 33):
@@ -39,7 +41,7 @@ def test_every_batch_size_runs(exported: Get, name: str) -> None:
         assert pair.engine.predict(features, state).logits.shape == (n, 6)
 
 
-@pytest.mark.parametrize("name", sorted(LEARNERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_losses_agree(exported: Get, name: str) -> None:
     pair = exported(name)
     x = dict(gate_inputs((1, 28, 28), GateOptions(), np.random.default_rng(1)))["noise"]

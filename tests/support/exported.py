@@ -30,9 +30,22 @@ class Exported:
 
 
 def export(
-    learner: Learner, folder: Path, *, weights: WeightEncoding = "float32", **kwargs: object
+    learner: Learner,
+    folder: Path,
+    *,
+    kernel: bool = True,
+    weights: WeightEncoding = "float32",
+    **kwargs: object,
 ) -> Exported:
-    """Write a bundle without any gate, its frozen graph in float32, and load it."""
+    """Write a bundle without any gate, and load it.
+
+    Args:
+        learner: Of any kind.
+        folder: Where the bundle's folder is made.
+        kernel: With its native kernel.
+        weights: Bits of the large weights of adapt.onnx and predict.onnx; the rest is float32.
+        kwargs: For `export_graphs`.
+    """
     learner.eval()
     with torch.no_grad():
         state = learner.init(learner.options.ways)
@@ -55,7 +68,7 @@ def export(
             TensorSpec(name=name, shape=a.shape, role=learner.roles.get(name, "shared"))
             for name, a in arrays.items()
         ),
-        kernel=learner.kernel(),
+        kernel=learner.kernel() if kernel else None,
         task=learner.options.task,
         outputs=learner.options.outputs if learner.options.task == "regression" else None,
         variance=learner.has_variance,

@@ -119,6 +119,26 @@ def test_a_bundle_of_few_slots_is_judged_on_as_many_ways(
     assert open_bundle(tmp_path / "bundle").manifest.quality["validation_ways"] == 2
 
 
+def test_the_bundle_says_how_weights_are_stored(source: BlockTasks, tmp_path: Path) -> None:
+    options = LearnerOptions(hidden=8, ways=6, settings={"width": 16})
+    learner = make_learner("lstm", options, seed=0)
+    fewest = replace(OPTIONS, weight_bits=4, weights="int8", max_drop=1.0)
+    report = export_bundle(learner, source, tmp_path / "fewest", fewest)
+    quantization = open_bundle(report.path).manifest.quantization
+    assert quantization["embed"] == "int4"
+    assert quantization["weights"] == "int8"
+    assert report.parity.update_error < 1e-4  # against the decoded weights
+    own = export_bundle(learner, source, tmp_path / "own", replace(OPTIONS, max_drop=1.0))
+    assert open_bundle(own.path).manifest.quantization["weights"] == "float16"
+    assert report.size_bytes < own.size_bytes
+
+
+@pytest.mark.parametrize("broken", [{"weights": "int3"}, {"weight_bits": 5}])
+def test_bits_that_do_not_exist_are_refused(broken: dict[str, object]) -> None:
+    with pytest.raises(InvalidOptionError, match="must be"):
+        ExportOptions(name="b", **broken)  # type: ignore[arg-type]
+
+
 def test_weights_that_are_not_finite_are_refused(source: BlockTasks, tmp_path: Path) -> None:
     learner = make_learner("prototypical", LearnerOptions(hidden=8, ways=6), seed=0)
     with torch.no_grad():
