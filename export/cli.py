@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -110,6 +111,10 @@ def train(
         Encoding | None,
         typer.Option(help="Starting state; default float16 where nothing is frozen, else float32."),
     ] = None,
+    compile_loss: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the loss; needs a C++ compiler, for long runs."),
+    ] = False,
     weights: Annotated[
         Weights | None,
         typer.Option(help="Large weights of adapt.onnx and predict.onnx; default: the learner's."),
@@ -118,6 +123,9 @@ def train(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Fit how confident predictions are, on validation classes.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is at OUT.")] = False,
     threads: Threads = 2,
     json_output: Json = False,
@@ -127,13 +135,14 @@ def train(
 
     from edge_sdk.errors import InvalidOptionError
     from export.bundle_writer import check_target
+    from export.calibration import fit_calibration
     from export.learners.base import LearnerOptions
     from export.learners.registry import make_learner
     from export.pipeline import ExportOptions, export_bundle
     from export.progress import show_progress
     from export.quantize import check_bits
     from export.recipes import recipe
-    from export.tasks.base import TRAIN
+    from export.tasks.base import TRAIN, VALIDATION, ImagePool
     from export.tasks.registry import open_any
     from export.train import train as run
 
@@ -160,6 +169,7 @@ def train(
         steps=steps or defaults.train.steps,
         minutes=minutes,
         patience=patience,
+        compile=compile_loss,
     )
     built = make_learner(
         learner,
@@ -179,6 +189,8 @@ def train(
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with show_progress() as progress:
         trained = run(built, source, options, checkpoint=checkpoint, progress=progress)
+    if calibrate and isinstance(validation := source.pool(VALIDATION), ImagePool):
+        fit_calibration(built, validation)
     report = export_bundle(
         built,
         source,
@@ -241,6 +253,34 @@ def evaluate(
     with show_count("episodes", episodes) as advance:
         found = run(engine, source.pool(split.value), options, progress=advance)
     show_evaluation(engine.bundle, tasks, split.value, options, found, json_output=json_output)
+
+
+@app.command()
+def benchmark(
+    config: Annotated[Path, typer.Argument(help="TOML file; see benchmarks/learners.")],
+    *,
+    data: Data = None,
+    work: Annotated[
+        Path,
+        typer.Option(help="Checkpoints, bundles and figures, reused if there."),
+    ] = Path("build/benchmark"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for RESULTS.md, results.json and the plots.")
+    ] = Path("docs"),
+    threads: Threads = 2,
+) -> None:
+    """Train and measure any set of learners, and write docs/RESULTS.md."""
+    import torch
+
+    from export.benchmark.config import read_config
+    from export.benchmark.suites import run_benchmark
+
+    wanted = read_config(config)
+    torch.set_num_threads(threads)
+    command = f"edge-sdk export benchmark {config}"
+    say = partial(typer.echo, err=True)
+    run_benchmark(wanted, data=data, work=work, out=out, command=command, say=say)
+    typer.echo(str(out / "RESULTS.md"))
 
 
 @app.command("compile")

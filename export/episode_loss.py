@@ -73,49 +73,64 @@ def episode_predictions(
 
     Each `[episodes, ways * queries, ways]`; of a regression `[episodes, queries, outputs]`.
     """
-    features = _embedded(learner, batch, images)
-    weights = features.new_ones(batch.support.shape[1])
+    return mapped_predictions(learner, batch.ways, *embedded(learner, batch, images))
+
+
+def embedded(
+    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of the support sets, their labels or values, and features of the query sets.
+
+    The first axis of each is that of the episodes.
+    """
+    if images is None:
+        images = torch.from_numpy(batch.images)
+    features = learner.embed(images.to(next(learner.parameters()).dtype))
     answers = torch.from_numpy(batch.support_y)
     if answers.is_floating_point():
         answers = answers.to(features.dtype)
-
-    def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> tuple[Tensor, ...]:
-        state = learner.init(batch.ways)
-        state, _ = adapt_all(learner, state, support, labels, weights)
-        prediction, variance = predict_both(learner, state, query)
-        return (prediction,) if variance is None else (prediction, variance)
-
-    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(
+    return (
         features[torch.from_numpy(batch.support)],
         answers,
         features[torch.from_numpy(batch.query)],
     )
+
+
+def mapped_predictions(
+    learner: Learner, ways: int, support: Tensor, answers: Tensor, query: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """What `episode_predictions` gives, of embedded episodes.
+
+    Args:
+        learner: Whose `init`, `adapt` and `predict` are mapped over the episodes.
+        ways: Classes in each.
+        support: `[episodes, n, *feature_shape]`.
+        answers: Labels int64 `[episodes, n]`, or values `[episodes, n, outputs]`.
+        query: `[episodes, m, *feature_shape]`.
+    """
+    weights = support.new_ones(support.shape[1])
+
+    def one_episode(support: Tensor, answers: Tensor, query: Tensor) -> tuple[Tensor, ...]:
+        state, _ = adapt_all(learner, learner.init(ways), support, answers, weights)
+        prediction, variance = predict_both(learner, state, query)
+        return (prediction,) if variance is None else (prediction, variance)
+
+    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(support, answers, query)
     return found[0], found[1] if len(found) > 1 else None
 
 
-def episode_logits_by_step(
-    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+def mapped_logits_by_step(
+    learner: Learner, ways: int, support: Tensor, labels: Tensor, query: Tensor
 ) -> tuple[Tensor, ...]:
-    """Query logits after each call of `adapt`, each `[episodes, ways * queries, ways]`."""
-    features = _embedded(learner, batch, images)
-    weights = features.new_ones(batch.support.shape[1])
+    """The logits of `mapped_predictions` after each of the learner's inner steps."""
+    weights = support.new_ones(support.shape[1])
 
     def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> tuple[Tensor, ...]:
-        state, logits = learner.init(batch.ways), []
+        state, logits = learner.init(ways), []
         for _ in range(learner.steps):
-            state, _ = learner.adapt(state, support, labels, weights)
+            state, _ = adapt_all(learner, state, support, labels, weights, steps=1)
             logits.append(predict_mean(learner, state, query))
         return tuple(logits)
 
-    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(
-        features[torch.from_numpy(batch.support)],
-        torch.from_numpy(batch.support_y),
-        features[torch.from_numpy(batch.query)],
-    )
+    found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(support, labels, query)
     return found
-
-
-def _embedded(learner: Learner, batch: EpisodeBatch, images: Tensor | None) -> Tensor:
-    if images is None:
-        images = torch.from_numpy(batch.images)
-    return learner.embed(images.to(next(learner.parameters()).dtype))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from export.calibration import predict_calibrated
 from export.errors import GateError
-from export.learners.adaptation import adapt_all, predict_both
+from export.learners.adaptation import adapt_all
 from export.learners.base import UNUSED_LOGIT
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def _prediction_errors(
     features: NDArray[np.float32],
 ) -> list[tuple[str, float]]:
     rows = torch.from_numpy(features).double()
-    prediction, variance = predict_both(reference, want, rows)
+    prediction, variance = predict_calibrated(reference, want, rows)
     if reference.options.task == "regression":
         values = engine.predict_values(features, after)
         errors = [("mean", _scaled_error(prediction.numpy(), values.mean))]

@@ -59,6 +59,7 @@ class ExportOptions:
         weights: Bits of the large weights that adapt.onnx and predict.onnx hold; None: what the
             learner asks for.
         weight_bits: Bits of the weights of the quantized embed.onnx.
+        quantize: Whether anything is encoded in few bits at all; False: all numbers are float32.
         calibration_images: Training images that set the activation ranges.
         gate: Limits of the parity gate.
         accuracy: Episodes of the validation split on which quantization is judged; of fewer ways
@@ -73,6 +74,7 @@ class ExportOptions:
     init_encoding: InitEncoding | None = None
     weights: WeightEncoding | None = None
     weight_bits: WeightBits = 8
+    quantize: bool = True
     calibration_images: int = 500
     gate: GateOptions = field(default_factory=GateOptions)
     accuracy: EvaluateOptions = field(
@@ -150,17 +152,20 @@ def export_bundle(
     draft = _draft(learner, source, o, provenance or {})
     encoding: InitEncoding = o.init_encoding or ("float32" if learner.has_embed else "float16")
     exact = {**graphs, "init.onnx": init_graph(state, "float32")}
-    weights = o.weights or learner.weight_encoding
-    shipped = {name: encode(graph, weights) for name, graph in graphs.items()}
-    shipped["init.onnx"] = init_graph(state, encoding)
-    embed = "none"
-    if learner.has_embed:
+    weights = (o.weights or learner.weight_encoding) if o.quantize else "float32"
+    shipped, quantization = exact, {"embed": "float32", "init": "float32", "target": o.target}
+    if o.quantize:
+        shipped = {name: encode(graph, weights) for name, graph in graphs.items()}
+        shipped["init.onnx"] = init_graph(state, encoding)
+        quantization["init"] = encoding
+    if not learner.has_embed:
+        quantization["embed"] = "none"
+    elif o.quantize:
         x = _calibration_inputs(source, o)
         shipped["embed.onnx"] = quantize_embed(
             graphs["embed.onnx"], x, target=o.target, weight_bits=o.weight_bits
         )
-        embed = f"int{o.weight_bits}"
-    quantization = {"embed": embed, "init": encoding, "target": o.target}
+        quantization["embed"] = f"int{o.weight_bits}"
     if any(holds_weights(graph) for graph in graphs.values()):
         quantization["weights"] = weights
     draft = replace(draft, quantization=quantization)

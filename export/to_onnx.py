@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from export.calibration import predict_calibrated
 from export.decompositions import decomposition_table
 from export.learners.adaptation import predict_both
 from export.onnx_bytes import OPSET, serialize
@@ -68,8 +69,11 @@ def export_graphs(
         after, loss = run(type(frozen).adapt, args)
         return (*(after[name] for name in names), loss)
 
+    # without a fit the graph has no temperature at all
+    prediction_of = predict_calibrated if frozen.calibration.any() else predict_both
+
     def predict(*args: Tensor) -> tuple[Tensor, ...]:
-        prediction, variance = run(predict_both, args)
+        prediction, variance = run(prediction_of, args)
         return (prediction,) if variance is None else (prediction, variance)
 
     state_in = [*(f"{PREFIX}{name}" for name in weights), *(f"state.{name}" for name in names)]

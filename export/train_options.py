@@ -27,6 +27,8 @@ class TrainOptions:
         batch_size: Training images of one outer step of supervised pre-training.
         deep_supervision: Part of the run in whose course the query loss moves from the mean over
             all inner steps to the last one, 0..1; 0: the last one all along.
+        compile: Compile the query loss with its gradient, once for each shape of episodes, which
+            takes a minute or several and a C++ compiler: for long runs.
         outer_lr: Adam's step size at the start; it falls to zero on a half cosine.
         gradient_norm: Largest L2 norm of a meta-gradient; longer ones are shortened to it.
         validation: One batch of validation episodes; None: none, and the last weights are kept.
@@ -43,6 +45,7 @@ class TrainOptions:
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     batch_size: int = 128
     deep_supervision: float = 0.0
+    compile: bool = False
     outer_lr: float = 1e-3
     gradient_norm: float = 10.0
     validation: EpisodeOptions | None = None
@@ -69,6 +72,9 @@ class TrainOptions:
                 raise InvalidOptionError(msg)
         if not 0 <= self.deep_supervision <= 1:
             msg = f"deep_supervision must be in 0..1, got {self.deep_supervision}"
+            raise InvalidOptionError(msg)
+        if self.compile and self.deep_supervision > 0:
+            msg = "deep_supervision cannot be compiled; leave one of them out"
             raise InvalidOptionError(msg)
         for name in ("outer_lr", "gradient_norm", "minutes"):
             value = getattr(self, name)

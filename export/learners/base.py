@@ -14,7 +14,7 @@ from torch.nn import functional
 from edge_sdk.errors import InvalidOptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from edge_sdk.manifest import SoftmaxSgd
     from export.learners.recipe import Recipe
@@ -81,6 +81,9 @@ class Learner(nn.Module, ABC):
     tasks: ClassVar[tuple[Task, ...]] = ("classification",)
     """What it can learn."""
 
+    backbones: ClassVar[Collection[str]] = ("conv4",)
+    """Which of `export.backbones.registry` it can be built on."""
+
     roles: ClassVar[dict[str, Role]]
     """Role of each state tensor; a name that is not listed is `shared`."""
 
@@ -98,14 +101,21 @@ class Learner(nn.Module, ABC):
 
         Raises:
             InvalidOptionError: `options.settings` names no option of this learner, or gives one a
-                value that is not of its type; or it does not learn `options.task`.
+                value that is not of its type; or it does not learn `options.task`, or not on
+                `options.backbone`.
         """
         super().__init__()
         if options.task not in self.tasks:
             msg = f"{self.name} does {' and '.join(self.tasks)}, not {options.task}"
             raise InvalidOptionError(msg)
+        if options.backbone not in self.backbones:
+            known = ", ".join(sorted(self.backbones))
+            msg = f"{self.name} takes these backbones: {known}; not {options.backbone!r}"
+            raise InvalidOptionError(msg)
         self.options = replace(options, ways=1) if options.task == "regression" else options
         self.settings = resolve_settings(self.name, self.defaults, options.settings)
+        self.calibration: Tensor
+        self.register_buffer("calibration", torch.zeros(5))  # see `export.calibration`
 
     def setting(self, name: str) -> int | float:
         """The value of one of `defaults`, or what `options.settings` has in its place.
@@ -157,7 +167,7 @@ class Learner(nn.Module, ABC):
         """What supervised pre-training classifies, `[n, dim]`: the features, unless overridden."""
         return self.embed(x).flatten(1)
 
-    has_embed: ClassVar[bool] = True
+    has_embed: bool = True
     """False where nothing is frozen; the bundle then has no embed.onnx."""
 
     @abstractmethod

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from export.backbones.registry import make_backbone
+from export.backbones.registry import BACKBONES, make_backbone
 from export.learners.base import Learner, one_hot
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from torch import Tensor
 
     from export.learners.base import LearnerOptions
@@ -20,6 +22,8 @@ _SMALL = 1e-6
 
 class FrozenLearner(Learner):
     """A learner whose `embed` is the backbone that its options name; features are `[n, dim]`."""
+
+    backbones: ClassVar[Collection[str]] = BACKBONES.keys()
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from torch import Tensor
 
 from edge_sdk.manifest import SoftmaxSgd
 from export.learners.base import Role, State, mask_unused
 from export.learners.frozen import FrozenLearner
 from export.learners.gradient import gradient_step, slots_in_use
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class FrozenHead(FrozenLearner):
@@ -67,6 +66,10 @@ class SgdHead(FrozenHead):
         return gradient_step(self, state, features, labels, weights, rates)
 
     def kernel(self) -> SoftmaxSgd:
+        rate = self.rate()
         return SoftmaxSgd(
-            weight="head.weight", bias="head.bias", rate=self.rate().item(), rate_per_slot=True
+            weight="head.weight",
+            bias="head.bias",
+            rate=rate.item() if isinstance(rate, Tensor) else rate,
+            rate_per_slot=True,
         )

@@ -15,6 +15,7 @@ from torch import nn
 
 from export.learners.base import UNUSED_LOGIT, mask_unused, one_hot, support_loss
 from export.learners.frozen import FrozenLearner, running_means, unit_rows
+from export.learners.recipe import MIXED_60, Recipe, comparing_recipes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,7 @@ class Hypernetwork(FrozenLearner):
         "counts": "personal",
     }
     defaults: ClassVar[dict[str, int | float]] = {"dim": 128, "units": 64}
+    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(MIXED_60)
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

@@ -18,7 +18,7 @@ class LinearProbe(SgdHead):
 
     name = "linear_probe"
     objective = "pretrain"
-    defaults: ClassVar[dict[str, int | float]] = {"rate": 1.0}
+    defaults: ClassVar[dict[str, int | float]] = {"rate": 0.2}
     recipes: ClassVar[dict[str, Recipe]] = {
         "omniglot": Recipe(
             inner_steps=10,

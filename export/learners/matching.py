@@ -15,6 +15,7 @@ from torch import nn
 from export.learners.base import mask_unused, one_hot, support_loss
 from export.learners.frozen import FrozenLearner, unit_rows
 from export.learners.memory import KEYS, MEMORY_ROLES, empty_memory, log_votes, remember
+from export.learners.recipe import ONE_SHOT_128, Recipe, comparing_recipes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ class Matching(FrozenLearner):
     adaptation = "closed_form"
     roles: ClassVar[dict[str, Role]] = MEMORY_ROLES
     defaults: ClassVar[dict[str, int | float]] = {"capacity": 256}
+    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(ONE_SHOT_128)
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

@@ -20,8 +20,7 @@ from export.learners.base import (
     support_loss,
 )
 from export.learners.frozen import FrozenLearner, running_means
-from export.learners.recipe import MIRROR, ONE_SHOT_128, VALIDATE_20, Recipe
-from export.train_options import TrainOptions
+from export.learners.recipe import ONE_SHOT_128, Recipe, comparing_recipes
 
 
 class Prototypical(FrozenLearner):
@@ -30,31 +29,7 @@ class Prototypical(FrozenLearner):
     name = "prototypical"
     adaptation = "closed_form"
     roles: ClassVar[dict[str, Role]] = {"prototypes": "slot", "counts": "personal"}
-    recipes: ClassVar[dict[str, Recipe]] = {
-        # 15 minutes on two cores
-        "omniglot": Recipe(
-            train=TrainOptions(
-                steps=20_000,
-                episodes=ONE_SHOT_128,
-                augment=MIRROR,
-                outer_lr=6e-3,
-                validation=VALIDATE_20,
-                validate_every=1000,
-                checkpoint_every=500,
-            )
-        ),
-        # for the demo: under a minute on two cores
-        "glyphs": Recipe(
-            train=TrainOptions(
-                steps=600,
-                episodes=ONE_SHOT_128,
-                outer_lr=3e-3,
-                validation=VALIDATE_20,
-                validate_every=300,
-                checkpoint_every=100,
-            )
-        ),
-    }
+    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(ONE_SHOT_128, outer_lr=6e-3)
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

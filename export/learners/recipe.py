@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from export.augment import AugmentOptions
 from export.tasks.sampler import EpisodeOptions
+from export.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from export.train_options import TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,11 +38,51 @@ MIRROR = AugmentOptions(mirror=True)
 ONE_SHOT_128 = EpisodeOptions(ways=128, queries=1, symmetric=True)
 """Each of two images of 128 classes is in turn the prototype: for learners that only compare."""
 
+ONE_SHOT_64 = EpisodeOptions(ways=64, queries=1, draws=2, symmetric=True)
+"""The same for learners whose work on a pair is heavy: half of the pairs for as many images."""
+
 ONE_SHOT_20 = EpisodeOptions(ways=20, queries=1, draws=8, symmetric=True)
 ONE_SHOT_5 = EpisodeOptions(ways=5, queries=1, draws=4, symmetric=True)
 
 MIXED_20 = EpisodeOptions(ways=5, max_ways=20, shots=1, max_shots=5, queries=5, draws=4)
 """Any number of ways and shots that the figures are given for, so that one bundle serves all."""
 
+MIXED_60 = EpisodeOptions(ways=20, max_ways=60, shots=1, max_shots=5, queries=2)
+"""For learners that only compare but must know what more shots are worth: many classes at once."""
+
 VALIDATE_20 = EpisodeOptions(ways=20, shots=1, queries=5, draws=4)
 VALIDATE_5 = EpisodeOptions(ways=5, shots=1, queries=5, draws=8)
+
+
+def comparing_recipes(episodes: EpisodeOptions, *, outer_lr: float = 3e-3) -> dict[str, Recipe]:
+    """Recipes of a learner that compares features: 15 minutes on two cores, and under one.
+
+    At equal CPU time resnet-lite is ahead of conv-4 on Omniglot's validation characters: after 150
+    seconds on one core 96.1 % of prototypical's 20-way one-shot queries in place of 93.7 %. Warped
+    training images were not (95.7 %).
+    """
+    return {
+        "omniglot": Recipe(
+            hidden=48,
+            backbone="resnet-lite",
+            train=TrainOptions(
+                steps=16_000,
+                episodes=episodes,
+                augment=MIRROR,
+                outer_lr=outer_lr,
+                validation=VALIDATE_20,
+                validate_every=1000,
+                checkpoint_every=500,
+            ),
+        ),
+        "glyphs": Recipe(
+            train=TrainOptions(
+                steps=600,
+                episodes=episodes,
+                outer_lr=3e-3,
+                validation=VALIDATE_20,
+                validate_every=300,
+                checkpoint_every=100,
+            )
+        ),
+    }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from export.learners.base import mask_unused, one_hot, support_loss
 from export.learners.frozen import FrozenLearner, running_means
 from export.learners.pairwise import PairNetwork
+from export.learners.recipe import ONE_SHOT_64, Recipe, comparing_recipes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,7 @@ class Relation(FrozenLearner):
     adaptation = "closed_form"
     roles: ClassVar[dict[str, Role]] = {"pooled": "slot", "counts": "personal"}
     defaults: ClassVar[dict[str, int | float]] = {"units": 64}
+    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(ONE_SHOT_64)
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

@@ -7,11 +7,9 @@ Neighbor Language Models", ICLR 2020.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import nn
 
 from export.learners.base import mask_unused, one_hot, support_loss
 from export.learners.frozen import FrozenLearner, unit_rows
@@ -23,13 +21,14 @@ from export.learners.memory import (
     memory_labels,
     remember,
 )
+from export.learners.recipe import MIRROR, VALIDATE_20, Recipe
+from export.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from export.learners.base import LearnerOptions, Role, State
+    from export.learners.base import Role, State
 
-INITIAL_SCALE = 10.0
 NONE = -2.0
 """Below every cosine."""
 
@@ -41,26 +40,47 @@ class Retrieval(FrozenLearner):
     `margin` (a cosine) beyond the last of them still have part of a vote, so that equal examples
     have equal votes and rounding cannot change an answer abruptly. Every slot in use has a share
     `smoothing` of the nearest example's vote besides: no label is ever ruled out.
-
-    In training all examples vote: those beyond the nearest would have no gradient.
     """
 
     name = "retrieval"
     adaptation = "closed_form"
+    objective = "pretrain"
     roles: ClassVar[dict[str, Role]] = MEMORY_ROLES
     defaults: ClassVar[dict[str, int | float]] = {
         "capacity": 256,
         "neighbours": 16,
+        "scale": 20.0,
         "margin": 0.02,
         "smoothing": 1e-3,
     }
-
-    def __init__(self, options: LearnerOptions) -> None:
-        super().__init__(options)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "omniglot": Recipe(
+            hidden=48,
+            backbone="resnet-lite",
+            train=TrainOptions(
+                steps=16_000,
+                batch_size=256,
+                augment=MIRROR,
+                outer_lr=3e-3,
+                validation=VALIDATE_20,
+                validate_every=1000,
+                checkpoint_every=500,
+            ),
+        ),
+        "glyphs": Recipe(
+            train=TrainOptions(
+                steps=600,
+                batch_size=256,
+                outer_lr=3e-3,
+                validation=VALIDATE_20,
+                validate_every=300,
+            ),
+        ),
+    }
 
     def init(self, ways: int) -> State:
-        return empty_memory(int(self.setting("capacity")), self.dim, ways, self.log_scale)
+        like = next(self.parameters())
+        return empty_memory(int(self.setting("capacity")), self.dim, ways, like)
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor
@@ -73,9 +93,8 @@ class Retrieval(FrozenLearner):
         cosines = unit_rows(features) @ state[KEYS].T
         cosines = torch.where(state[WEIGHTS] > 0, cosines, NONE)
         top = cosines.amax(-1, keepdim=True)
-        votes = torch.exp(torch.exp(self.log_scale) * (cosines - top)) * state[WEIGHTS]
-        if not self.training:
-            votes = votes * self._nearness(cosines, state[WEIGHTS])
+        votes = torch.exp(self.setting("scale") * (cosines - top)) * state[WEIGHTS]
+        votes = votes * self._nearness(cosines, state[WEIGHTS])
         logits = torch.log(votes @ memory_labels(state) + self.setting("smoothing"))
         return mask_unused(logits, state["counts"])
 

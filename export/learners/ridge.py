@@ -13,6 +13,7 @@ from torch import nn
 
 from export.learners.base import mask_unused, one_hot, support_loss
 from export.learners.frozen import FrozenLearner, unit_rows
+from export.learners.recipe import ONE_SHOT_128, Recipe, comparing_recipes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,7 @@ class Ridge(FrozenLearner):
         "counts": "personal",
     }
     defaults: ClassVar[dict[str, int | float]] = {"dim": 128}
+    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(ONE_SHOT_128)
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

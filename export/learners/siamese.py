@@ -15,6 +15,7 @@ from torch import nn
 from export.learners.base import mask_unused, one_hot, support_loss
 from export.learners.frozen import FrozenLearner
 from export.learners.memory import KEYS, MEMORY_ROLES, empty_memory, log_votes, remember
+from export.learners.recipe import ONE_SHOT_64, Recipe, comparing_recipes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +39,7 @@ class Siamese(FrozenLearner):
     adaptation = "closed_form"
     roles: ClassVar[dict[str, Role]] = MEMORY_ROLES
     defaults: ClassVar[dict[str, int | float]] = {"capacity": 256, "units": 128}
+    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(ONE_SHOT_64)
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

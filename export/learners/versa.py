@@ -14,6 +14,7 @@ from torch import nn
 from export.learners.base import one_hot, support_loss
 from export.learners.frozen import FrozenLearner, running_means, unit_rows
 from export.learners.gaussian_softmax import gaussian_softmax
+from export.learners.recipe import MIXED_60, Recipe, comparing_recipes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,7 @@ class Versa(FrozenLearner):
     }
     has_variance = True
     defaults: ClassVar[dict[str, int | float]] = {"dim": 128, "units": 64}
+    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(MIXED_60)
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from export.episode_loss import episode_logits_by_step, episode_loss
+from export.compiled import CompiledEpisodes
+from export.episode_loss import embedded, episode_loss, mapped_logits_by_step
 from export.objectives.base import EpisodeObjective, OuterLoss
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from export.learners.base import Learner
+    from export.tasks.base import ImagePool
+    from export.tasks.functions import FunctionPool
+    from export.train_options import TrainOptions
 
 
 class QueryLoss(EpisodeObjective):
@@ -27,15 +31,24 @@ class QueryLoss(EpisodeObjective):
 
     name = "query_loss"
 
+    def __init__(self, pool: ImagePool | FunctionPool, options: TrainOptions) -> None:
+        super().__init__(pool, options)
+        self.compiled = CompiledEpisodes() if options.compile else None
+
     def measure(self, learner: Learner, rng: np.random.Generator, fraction: float) -> OuterLoss:
         """See `Objective`."""
         batch, images = self.draw(rng)
+        if self.compiled is not None:
+            support, labels, query = embedded(learner, batch, images)
+            truth = torch.from_numpy(batch.query_y)
+            exact = self.compiled(learner, batch.ways, support, labels, query, truth)
+            return OuterLoss(loss=exact.surrogate, shown=exact.loss, accuracy=exact.accuracy)
         until = self.options.deep_supervision
         values = learner.options.task == "regression"
         if values or learner.steps == 1 or fraction >= until:
             loss, accuracy = episode_loss(learner, batch, images)
             return OuterLoss(loss=loss, shown=loss.item(), accuracy=accuracy.item())
-        logits = episode_logits_by_step(learner, batch, images)
+        logits = mapped_logits_by_step(learner, batch.ways, *embedded(learner, batch, images))
         labels = torch.from_numpy(batch.query_y)
         losses = torch.stack(
             [functional.cross_entropy(step.flatten(0, 1), labels.flatten()) for step in logits]

@@ -25,11 +25,21 @@ def make_objective(
     """The objective that `learner` names, with fresh parameters that depend on the seed alone.
 
     Raises:
-        InvalidOptionError: No objective has this name, or it is for labels and these are values.
+        InvalidOptionError: No objective has this name, the options do not fit it, or it is for
+            labels and these are values.
         NotEnoughImagesError: The pool cannot supply the episodes.
     """
+    if options.compile and not isinstance(pool, ImagePool):
+        msg = "only losses on labels are compiled; leave compile out for values"
+        raise InvalidOptionError(msg)
     if learner.objective == QueryLoss.name:
+        if options.compile and not isinstance(pool, ImagePool):
+            msg = "the loss of values cannot be compiled; leave compile out"
+            raise InvalidOptionError(msg)
         return QueryLoss(pool, options)
+    if options.compile or options.deep_supervision:
+        msg = f"compile and deep_supervision are for {QueryLoss.name}, not for {learner.objective}"
+        raise InvalidOptionError(msg)
     if not isinstance(pool, ImagePool):
         msg = f"{learner.name} is trained on labels ({learner.objective}), not on values"
         raise InvalidOptionError(msg)

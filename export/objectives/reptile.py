@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from export.learners.adaptation import predict_mean
+from export.learners.adaptation import adapt_all, predict_mean
 from export.objectives.base import EpisodeObjective, OuterLoss
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Reptile(EpisodeObjective):
             state = learner.init(batch.ways)
             for i in range(learner.steps):
                 k = i % len(parts)
-                state, _ = learner.adapt(state, parts[k], truth[k], weights)
+                state, _ = adapt_all(learner, state, parts[k], truth[k], weights, steps=1)
             # judged on the minibatch that would come next; new to it in runs longer than `steps`
             return state, predict_mean(learner, state, parts[learner.steps % len(parts)])
 

@@ -57,7 +57,8 @@ def test_it_keeps_what_a_list_with_the_rule_keeps_in_any_number_of_calls() -> No
         overflowed += len(want) < sum(weight > 0 for _, weight, _ in taught)
         assert int((state[WEIGHTS] > 0).sum()) == len(want)
         for i, (label, weight, features) in enumerate(want):
-            assert (state[LABELS][i], state[WEIGHTS][i]) == (label, weight)
+            assert state[LABELS][i] == label
+            assert state[WEIGHTS][i] == weight
             torch.testing.assert_close(state[KEYS][i], features, rtol=0, atol=0)
         assert not state[KEYS][len(want) :].any()
         for slot in range(WAYS):

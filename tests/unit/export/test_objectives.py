@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from edge_sdk.errors import InvalidOptionError
 from export.augment import AugmentOptions
+from export.learners.adaptation import predict_mean
 from export.learners.base import LearnerOptions
 from export.learners.registry import make_learner
 from export.learners.reptile import Reptile as ReptileLearner
@@ -177,7 +178,7 @@ def test_first_order_keeps_the_value_and_drops_the_second_derivatives(pool: Imag
         state = {n: t.detach().requires_grad_() for n, t in state.items()}
         query = images[torch.from_numpy(batch.query[i])].double()
         truth = torch.from_numpy(batch.query_y[i])
-        loss = functional.cross_entropy(cheap.predict(state, query), truth)
+        loss = functional.cross_entropy(predict_mean(cheap, state, query), truth)
         total += torch.autograd.grad(loss, state["conv0.weight"])[0] / len(batch.support)
     torch.testing.assert_close(got["body.0"], total, rtol=1e-10, atol=1e-13)
 
@@ -217,3 +218,11 @@ def test_an_unknown_objective_is_refused_with_the_known_ones(
 def test_deep_supervision_beyond_the_run_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match=r"deep_supervision must be in 0\.\.1"):
         TrainOptions(deep_supervision=1.5)
+
+
+@pytest.mark.parametrize("changed", [{"compile": True}, {"deep_supervision": 0.5}])
+def test_options_of_the_query_loss_are_refused_elsewhere(
+    changed: dict[str, float], pool: ImagePool
+) -> None:
+    with pytest.raises(InvalidOptionError, match="are for query_loss, not for reptile"):
+        make_objective(learner_of("reptile"), pool, replace(OPTIONS, **changed))  # type: ignore[arg-type]

@@ -61,6 +61,14 @@ def test_a_regression_is_trained_exported_and_evaluated(tmp_path: Path) -> None:
         evaluate(engine, BlockTasks().pool("test"), asked)
 
 
+def test_what_is_for_labels_alone_is_refused_for_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidOptionError, match="leave compile out for values"):
+        train(learner(), SinusoidTasks(), replace(RUN, compile=True))
+    monkeypatch.setattr(LinearValues, "objective", "pretrain")
+    with pytest.raises(InvalidOptionError, match="trained on labels"):
+        train(learner(), SinusoidTasks(), RUN)
+
+
 def test_the_loss_is_the_likelihood_of_normal_predictions() -> None:
     mean, values = torch.tensor([[0.5], [2.0]]), torch.tensor([[0.0], [3.0]])
     variance = torch.tensor([[0.25], [4.0]])

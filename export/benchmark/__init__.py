@@ -1,0 +1,1 @@
+"""Trains and measures any set of learners from one config file; see `config`."""

@@ -1,0 +1,215 @@
+"""What a benchmark trains and measures: a TOML file, read strictly.
+
+seed = 0
+
+[[suite]]
+tasks = "omniglot"
+cells = ["5w1s", "5w5s", "20w1s", "20w5s"]   # or "10s" for a source of values
+curve = [1, 2, 5, 10]                        # shots of the learning curve, at 5 ways
+episodes = 600
+
+[[suite.learner]]
+name = "prototypical"
+
+[[suite.learner]]
+name = "lora"
+label = "lora, rank 8"
+steps = 3000
+set = { rank = 8 }
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge_sdk.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_CELL = re.compile(r"(?:(\d+)w)?(\d+)s")
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "int": int,
+    "int | None": int,
+    "float": (int, float),
+    "float | None": (int, float),
+    "str": str,
+    "str | None": str,
+    "bool": bool,
+}
+"""What TOML has for a field of a type; fields of other types are built before."""
+
+_T = TypeVar("_T", "LearnerPlan", "Suite")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearnerPlan:
+    """One row of the results.
+
+    Attributes:
+        name: Of the learner.
+        label: Of the row; the name by default. Two rows of one suite differ in it.
+        steps: Outer steps; None: the recipe's.
+        minutes: Wall-clock budget in place of steps.
+        hidden: Channels of the backbone; None: the recipe's.
+        backbone: Name of the backbone; None: the recipe's.
+        inner_steps: Inner steps; None: the recipe's.
+        mixed: Train on mixed ways and shots (`export.learners.recipe.MIXED_20`) in place of the
+            recipe's episodes.
+        set: The learner's own options.
+    """
+
+    name: str
+    label: str = ""
+    steps: int | None = None
+    minutes: float | None = None
+    hidden: int | None = None
+    backbone: str | None = None
+    inner_steps: int | None = None
+    mixed: bool = False
+    set: Mapping[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """A number of ways and shots; one way stands for a source of values."""
+
+    ways: int
+    shots: int
+
+    @property
+    def name(self) -> str:
+        """As in the file: `5w1s`."""
+        return f"{self.ways}w{self.shots}s" if self.ways > 1 else f"{self.shots}s"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """Learners that are compared on one source of tasks.
+
+    Attributes:
+        tasks: Name of the source.
+        learner: The rows.
+        cells: Figures that are measured on test classes.
+        curve: Shots of the learning curve, at the ways of the first cell; often none.
+        episodes: Test episodes of each figure.
+        queries: Queries of a class.
+        ways: Label slots of the bundles.
+        target: int8 kernels to suit.
+        protocol: How test episodes are drawn: "random" or "lake".
+        calibrate: Fit the temperature on validation classes.
+        max_drop: Largest loss of validation accuracy (0..1) by quantization.
+    """
+
+    tasks: str
+    learner: tuple[LearnerPlan, ...]
+    cells: tuple[Cell, ...]
+    curve: tuple[int, ...] = ()
+    episodes: int = 600
+    queries: int = 15
+    ways: int = 32
+    target: str = "x86"
+    protocol: str = "random"
+    calibrate: bool = True
+    max_drop: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchmarkConfig:
+    """The whole file."""
+
+    seed: int
+    suite: tuple[Suite, ...]
+
+
+def read_config(path: Path) -> BenchmarkConfig:
+    """Read a config file.
+
+    Raises:
+        InvalidOptionError: It is not TOML, or a key or value is not as above.
+        FileNotFoundError: There is no such file.
+    """
+    with path.open("rb") as file:
+        try:
+            content = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            msg = f"{path.name} is not TOML: {error}"
+            raise InvalidOptionError(msg) from error
+    _check_keys(content, {"seed", "suite"}, path.name)
+    suites = tuple(
+        _suite(values, f"{path.name}: suite {i + 1}")
+        for i, values in enumerate(_tables(content, "suite", path.name))
+    )
+    return BenchmarkConfig(seed=_of_type(content.get("seed", 0), int, "seed"), suite=suites)
+
+
+def _suite(values: dict[str, Any], where: str) -> Suite:
+    learners = tuple(
+        _build(LearnerPlan, table, f"{where}, learner {i + 1}")
+        for i, table in enumerate(_tables(values, "learner", where))
+    )
+    learners = tuple(
+        LearnerPlan(
+            **{f.name: getattr(plan, f.name) for f in fields(plan)}
+            | {"label": plan.label or plan.name}
+        )
+        for plan in learners
+    )
+    if len({plan.label for plan in learners}) != len(learners):
+        msg = f"{where}: two learners have one label; give each its own"
+        raise InvalidOptionError(msg)
+    cells = tuple(_cell(text, where) for text in values.get("cells", ()))
+    if not cells:
+        msg = f'{where}: cells must hold at least one, such as "5w1s"'
+        raise InvalidOptionError(msg)
+    curve = tuple(_of_type(shots, int, f"{where}: curve") for shots in values.get("curve", ()))
+    return _build(Suite, {**values, "learner": learners, "cells": cells, "curve": curve}, where)
+
+
+def _cell(text: object, where: str) -> Cell:
+    match = _CELL.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        msg = f"{where}: a cell is written as 5w1s (or 10s for values)"
+        raise InvalidOptionError(msg)
+    return Cell(ways=int(match[1] or 1), shots=int(match[2]))
+
+
+def _tables(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    found = values.get(key)
+    if not isinstance(found, list) or not found or not all(isinstance(t, dict) for t in found):
+        msg = f"{where} needs at least one [[{key}]]"
+        raise InvalidOptionError(msg)
+    return found
+
+
+def _build(kind: type[_T], values: dict[str, Any], where: str) -> _T:
+    allowed = {f.name: f for f in fields(kind)}
+    _check_keys(values, set(allowed), where)
+    for name, value in values.items():
+        types = _TYPES.get(str(allowed[name].type))
+        if types is not None:
+            _of_type(value, types, f"{where}: {name}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        missing = sorted({"name", "tasks"} & set(allowed) - set(values))
+        msg = f"{where} lacks {', '.join(missing)}"
+        raise InvalidOptionError(msg) from error
+
+
+def _check_keys(values: dict[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(set(values) - known)
+    if unknown:
+        msg = f"{where}: no such key: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+        raise InvalidOptionError(msg)
+
+
+def _of_type(value: Any, types: type | tuple[type, ...], where: str) -> Any:
+    if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
+        msg = f"{where} has a value of the wrong type, {type(value).__name__}"
+        raise InvalidOptionError(msg)
+    return value

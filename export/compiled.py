@@ -1,0 +1,151 @@
+"""The query loss of embedded episodes and its whole gradient as one flat compiled graph.
+
+`torch.compile` cannot look into derivatives of derivatives under `torch.func.vmap`, so that they
+are first traced into plain operations (`make_fx`), as the exporter does; the compiler then joins
+what lies between the products of matrices into few passes through memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch._functorch.compile_utils import fx_graph_cse
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
+
+from export.episode_loss import mapped_predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from export.learners.base import Learner
+
+CHUNK = 16
+"""Episodes of one call: few enough that their feature maps stay in the processor's caches."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpisodesLoss:
+    """What `CompiledEpisodes` gives.
+
+    Attributes:
+        surrogate: `[]`; its gradient is that of the loss. Its value means nothing.
+        loss: Mean cross-entropy on the query sets, in nats.
+        accuracy: On the query sets, 0..1.
+    """
+
+    surrogate: Tensor
+    loss: float
+    accuracy: float
+
+
+class CompiledEpisodes:
+    """Compiles on the first call with episodes of a new shape, then runs what it compiled."""
+
+    def __init__(self, *, backend: str | None = "inductor", chunk: int = CHUNK) -> None:
+        """Make an empty cache of graphs.
+
+        Args:
+            backend: Of `torch.compile`; None: trace only, and run the graph as it is.
+            chunk: Episodes of one call of the compiled graph.
+        """
+        self._backend, self._chunk = backend, chunk
+        self._graphs: dict[Hashable, Callable[..., Any]] = {}
+
+    def __call__(
+        self,
+        learner: Learner,
+        ways: int,
+        support: Tensor,
+        labels: Tensor,
+        query: Tensor,
+        truth: Tensor,
+    ) -> EpisodesLoss:
+        """Loss, accuracy and gradient on episodes that share a shape.
+
+        Args:
+            learner: The same one at every call; its buffers are taken for constants.
+            ways: Classes in each episode.
+            support: `[episodes, ways * shots, *feature_shape]`.
+            labels: int64 `[episodes, ways * shots]`.
+            query: `[episodes, ways * queries, *feature_shape]`.
+            truth: int64 `[episodes, ways * queries]`.
+        """
+        parameters = dict(learner.named_parameters())
+        inputs = (support.detach(), labels, query.detach(), truth)
+        sums: list[Tensor] = []
+        feature_grads: list[tuple[Tensor, Tensor]] = []
+        loss, accuracy = 0.0, 0.0
+        with torch.no_grad():
+            for parts in zip(*(torch.split(tensor, self._chunk) for tensor in inputs), strict=True):
+                graph = self._graph(learner, ways, parts)
+                share = len(parts[0]) / len(support)
+                one_loss, hits, *grads = graph(*parameters.values(), *parts)
+                loss, accuracy = loss + share * one_loss.item(), accuracy + share * hits.item()
+                own, by_features = grads[: len(parameters)], grads[len(parameters) :]
+                sums = [
+                    share * grad if not sums else sums[i] + share * grad
+                    for i, grad in enumerate(own)
+                ]
+                if by_features:
+                    feature_grads.append((share * by_features[0], share * by_features[1]))
+        surrogate = torch.stack(
+            [(p * g).sum() for p, g in zip(parameters.values(), sums, strict=True)]
+        ).sum()
+        if feature_grads:
+            by_support, by_query = (torch.cat(g) for g in zip(*feature_grads, strict=True))
+            surrogate = surrogate + (support * by_support).sum() + (query * by_query).sum()
+        return EpisodesLoss(surrogate=surrogate, loss=loss, accuracy=accuracy)
+
+    def _graph(self, learner: Learner, ways: int, parts: tuple[Tensor, ...]) -> Callable[..., Any]:
+        key = (ways, *((tuple(t.shape), t.dtype) for t in parts))
+        if key not in self._graphs:
+            traced = _trace(learner, ways, parts)
+            self._graphs[key] = (
+                traced
+                if self._backend is None
+                else torch.compile(traced, dynamic=False, backend=self._backend)
+            )
+        return self._graphs[key]
+
+
+class _Episodes(nn.Module):
+    """`mapped_predictions` as the `forward` that `functional_call` asks for."""
+
+    def __init__(self, learner: Learner, ways: int) -> None:
+        super().__init__()
+        self.learner, self.ways = learner, ways
+
+    def forward(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
+        return mapped_predictions(self.learner, self.ways, support, labels, query)[0]
+
+
+def _trace(learner: Learner, ways: int, parts: tuple[Tensor, ...]) -> torch.fx.GraphModule:
+    """(parameters..., support, labels, query, truth) -> (loss, accuracy, gradients...)."""
+    module = _Episodes(learner, ways)
+    named = dict(module.named_parameters())
+    wanted = (0, 1, 2) if learner.has_embed else (0,)
+
+    def loss_of(
+        values: dict[str, Tensor], support: Tensor, query: Tensor, labels: Tensor, truth: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logits = torch.func.functional_call(module, values, (support, labels, query))
+        loss = functional.cross_entropy(logits.flatten(0, 1), truth.flatten())
+        return loss, (logits.argmax(-1) == truth).to(loss.dtype).mean()
+
+    def joint(*tensors: Tensor) -> tuple[Tensor, ...]:
+        values = dict(zip(named, tensors, strict=False))
+        support, labels, query, truth = tensors[len(named) :]
+        grads, (loss, accuracy) = torch.func.grad_and_value(loss_of, wanted, has_aux=True)(
+            values, support, query, labels, truth
+        )
+        return (loss, accuracy, *grads[0].values(), *grads[1:])
+
+    examples = [tensor.detach() for tensor in named.values()]
+    with torch.no_grad():
+        traced = make_fx(joint, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples, *parts)
+    traced.graph.eliminate_dead_code()
+    return torch.fx.GraphModule(traced, fx_graph_cse(traced.graph))

@@ -1,0 +1,71 @@
+"""The compiled query loss: the value and the gradient of the plain one, exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from edge_sdk.errors import InvalidOptionError
+from export.compiled import CompiledEpisodes
+from export.episode_loss import embedded, episode_loss
+from export.learners.base import LearnerOptions
+from export.learners.registry import make_learner
+from export.objectives.query_loss import QueryLoss
+from export.tasks.glyphs import GlyphOptions, GlyphTasks
+from export.tasks.sampler import EpisodeOptions, EpisodeSampler
+from export.train_options import TrainOptions
+
+
+@pytest.fixture(scope="module")
+def source() -> GlyphTasks:
+    return GlyphTasks(
+        seed=1,
+        options=GlyphOptions(train_classes=8, held_out_classes=4, writers=6, writers_per_class=4),
+    )
+
+
+@pytest.mark.parametrize("name", ["anil", "maml"])
+def test_the_compiled_loss_and_gradient_are_the_plain_ones(name: str, source: GlyphTasks) -> None:
+    sampler = EpisodeSampler(
+        source.pool("train"), EpisodeOptions(ways=3, shots=1, queries=1, draws=3)
+    )
+    batch = sampler.draw(np.random.default_rng(0))
+    learner = make_learner(name, LearnerOptions(hidden=8, ways=6, steps=1), seed=2).double()
+    loss, accuracy = episode_loss(learner, batch)
+    want = torch.autograd.grad(loss, list(learner.parameters()))
+    # traced and run as it is: what the C++ compiler makes of it is not under test here; 2 + 1
+    # episodes, so that parts of different sizes add up
+    compiled = CompiledEpisodes(backend=None, chunk=2)
+    truth = torch.from_numpy(batch.query_y)
+    found = compiled(learner, batch.ways, *embedded(learner, batch), truth)
+    assert found.loss == pytest.approx(loss.item(), rel=1e-12)
+    assert found.accuracy == pytest.approx(accuracy.item())
+    got = torch.autograd.grad(found.surrogate, list(learner.parameters()))
+    for one, two in zip(got, want, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+
+
+def test_the_trainer_takes_the_compiled_loss_where_it_is_asked_to(
+    source: GlyphTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episodes = EpisodeOptions(ways=3, queries=1, draws=2)
+    learner = make_learner("prototypical", LearnerOptions(hidden=8, ways=6), seed=2)
+    backends: list[str] = []
+
+    def compile_eagerly(graph: torch.fx.GraphModule, **options: object) -> torch.fx.GraphModule:
+        backends.append(str(options["backend"]))
+        return graph
+
+    monkeypatch.setattr(torch, "compile", compile_eagerly)
+    pool = source.pool("train")
+    plain = QueryLoss(pool, TrainOptions(episodes=episodes))
+    compiled = QueryLoss(pool, TrainOptions(episodes=episodes, compile=True))
+    losses = [o.measure(learner, np.random.default_rng(1), 0.0).shown for o in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert backends == ["inductor"]
+
+
+def test_deep_supervision_is_not_compiled() -> None:
+    with pytest.raises(InvalidOptionError, match="leave one of them out"):
+        TrainOptions(compile=True, deep_supervision=0.5)
