@@ -25,7 +25,12 @@ class PromptTuning(VitTransfer):
     """
 
     name = "prompt_tuning"
-    defaults: ClassVar[dict[str, int | float]] = {**VitTransfer.defaults, "prompts": 4}
+    # prompts act through attention alone, so their gradients are small
+    defaults: ClassVar[dict[str, int | float]] = {
+        **VitTransfer.defaults,
+        "prompts": 4,
+        "rate": 100.0,
+    }
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
