@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from export.cli_options import (
+    Control,
+    Data,
+    Encoding,
+    Json,
+    Key,
+    Protocol,
+    Split,
+    TargetName,
+    Threads,
+    Weights,
+)
 from export.cli_output import print_json, print_table, show_evaluation, show_training
 
 if TYPE_CHECKING:
@@ -18,70 +29,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Meta-train, export and evaluate bundles (server side)."
 )
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="EDGE_SDK_DATA", help="Folder with the real data sets.", show_default=False
-    ),
-]
-Key = Annotated[
-    Path | None,
-    typer.Option(
-        "--key", help="Private key (PEM) to sign the new bundle with.", show_default=False
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
-
-
-class TargetName(StrEnum):
-    """Processor families that the frozen graph can be quantized for."""
-
-    arm64 = "arm64"
-    x86 = "x86"
-    x86_vnni = "x86-vnni"
-    npu = "npu"
-
-
-class Split(StrEnum):
-    """Which classes to draw episodes from."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
-
-
-class Protocol(StrEnum):
-    """How episodes are drawn."""
-
-    random = "random"
-    lake = "lake"
-
-
-class Control(StrEnum):
-    """What is taught in place of the support set."""
-
-    none = "none"
-    permuted = "permuted"
-    unadapted = "unadapted"
-
-
-class Encoding(StrEnum):
-    """Numbers of the starting state."""
-
-    float32 = "float32"
-    float16 = "float16"
-    int8 = "int8"
-
-
-class Weights(StrEnum):
-    """Numbers of the large weights that the adapting and predicting graphs hold."""
-
-    float32 = "float32"
-    float16 = "float16"
-    int8 = "int8"
-    nf4 = "nf4"
 
 
 @app.command()
