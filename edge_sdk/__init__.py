@@ -46,8 +46,12 @@ from edge_sdk.trust import TrustedKey, TrustPolicy
 
 if TYPE_CHECKING:
     from edge_sdk.adapt_job import AdaptJob, AdaptReport
+    from edge_sdk.audit import AuditLog
     from edge_sdk.capacity import Capacity
+    from edge_sdk.drift import DriftReport
     from edge_sdk.events import Event, EventKind, Source, Status
+    from edge_sdk.guardrail import GuardrailReport
+    from edge_sdk.guardrail_rule import GuardrailOptions
     from edge_sdk.keys import FileKeyStore, KeyStore
     from edge_sdk.personal_state import PersonalPrediction
     from edge_sdk.personalizer import Personalizer
@@ -60,6 +64,7 @@ __all__ = [
     "AdaptReport",
     "Adaptation",
     "AuditError",
+    "AuditLog",
     "BadBundleError",
     "BadStateError",
     "BadUpdateError",
@@ -68,6 +73,7 @@ __all__ = [
     "Capacity",
     "CapacityError",
     "DivergedError",
+    "DriftReport",
     "DtypeMismatchError",
     "EdgeError",
     "EmptySupportError",
@@ -77,6 +83,8 @@ __all__ = [
     "Example",
     "ExpiredBundleError",
     "FileKeyStore",
+    "GuardrailOptions",
+    "GuardrailReport",
     "InvalidOptionError",
     "KeyStore",
     "KeyStoreError",
@@ -116,11 +124,15 @@ __all__ = [
 _ON_DEMAND = {
     "AdaptJob": "adapt_job",
     "AdaptReport": "adapt_job",
+    "AuditLog": "audit",
     "Capacity": "capacity",
+    "DriftReport": "drift",
     "Event": "events",
     "EventKind": "events",
     "Example": "store_rows",
     "FileKeyStore": "keys",
+    "GuardrailOptions": "guardrail_rule",
+    "GuardrailReport": "guardrail",
     "KeyStore": "keys",
     "ModelUpdate": "update",
     "PersonalPrediction": "personal_state",

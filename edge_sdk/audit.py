@@ -35,6 +35,7 @@ from edge_sdk.audit_chain import (
 from edge_sdk.audit_entries import ENTRY_TYPES, AuditEntry, LogRepaired
 from edge_sdk.durable import sync_folder
 from edge_sdk.errors import AuditError, InvalidOptionError
+from edge_sdk.paths import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -97,7 +98,7 @@ class AuditLog:
     def __init__(
         self, home: str | os.PathLike[str], *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._path = Path(home) / FILE_NAME
+        self._path = as_path(home, name="home") / FILE_NAME
         self._clock = clock
 
     @property

@@ -71,7 +71,7 @@ def test_embed_and_predict_give_arrays_of_their_own(
     features = gradient_engine.embed(x)
     assert features.shape == (3, DIM)
     assert features.dtype == np.float32
-    logits = gradient_engine.predict(features, gradient_engine.initial_state())
+    logits, _ = gradient_engine.predict(features, gradient_engine.initial_state())
     assert logits.shape == (3, WAYS)
     for array in (features, logits):
         assert array.flags.writeable

@@ -20,13 +20,13 @@ def test_threads_get_the_same_bits(gradient_engine: Engine, rng: np.random.Gener
     features = rng.normal(size=(12, DIM)).astype(np.float32)
     labels = np.arange(12) % WAYS
     want, want_losses = gradient_engine.adapt(features, labels)
-    want_logits = [gradient_engine.predict(features[:n], want) for n in range(1, 13)]
+    want_logits = [gradient_engine.predict(features[:n], want)[0] for n in range(1, 13)]
 
     def work(worker: int) -> bool:
         for turn in range(50):
             n = 1 + (worker + turn) % 12
             state, losses = gradient_engine.adapt(features, labels)
-            logits = gradient_engine.predict(features[:n], state)
+            logits, _ = gradient_engine.predict(features[:n], state)
             if state != want or not np.array_equal(losses, want_losses):
                 return False
             if not np.array_equal(logits, want_logits[n - 1]):
