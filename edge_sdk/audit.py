@@ -19,7 +19,6 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sdk.audit_chain import (
@@ -39,6 +38,7 @@ from edge_sdk.paths import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 FILE_NAME = "audit.log"
 
