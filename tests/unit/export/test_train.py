@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from edge_sdk.errors import DivergedError, InvalidOptionError
 from export.augment import AugmentOptions
+from export import checkpoint
 from export.checkpoint import CheckpointError, read_checkpoint, restore_learner
 from export.episode_loss import episode_loss
 from export.learners.adaptation import adapt_all, predict_mean
@@ -283,7 +284,9 @@ def test_a_checkpoint_gives_the_learner_back(name: str, source: GlyphTasks, tmp_
     assert_same_weights(restored, learner)
 
 
-def test_a_damaged_checkpoint_is_refused(source: GlyphTasks, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(
+    source: GlyphTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "run.pt"
     train(learner_of("anil"), source, replace(OPTIONS, steps=1), checkpoint=path)
     content = path.read_bytes()
@@ -292,7 +295,10 @@ def test_a_damaged_checkpoint_is_refused(source: GlyphTasks, tmp_path: Path) -> 
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"run\.pt"):
             read_checkpoint(path)
-    torch.save({"format": 99}, path)
+    path.unlink()
+    with monkeypatch.context() as another:
+        another.setattr(checkpoint, "FORMAT", 99)
+        train(learner_of("anil"), source, replace(OPTIONS, steps=1), checkpoint=path)
     with pytest.raises(CheckpointError, match="format 2"):
         read_checkpoint(path)
 
