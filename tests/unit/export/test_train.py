@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional
 
 from edge_sdk.errors import DivergedError, InvalidOptionError
-from export.augment import AugmentOptions
 from export import checkpoint
+from export.augment import AugmentOptions
 from export.checkpoint import CheckpointError, read_checkpoint, restore_learner
 from export.episode_loss import episode_loss
 from export.learners.adaptation import adapt_all, predict_mean
