@@ -71,9 +71,19 @@ test-cpp: $(VENV)/.core
 	@$(BIN)/ctest --test-dir $(CPP_BUILD) --output-on-failure --no-tests=error \
 	  | grep -vE '^ +Start |^Test project|^Internal ctest'
 
+# In two processes, so that two cores are busy: what trains and exports learners, and all the rest.
+LEARNER_TESTS := tests/contract tests/parity tests/unit/export
+test-python: export OMP_NUM_THREADS = 1
 test-python: $(VENV)/.core
 	@echo 'Python tests:'
-	@$(BIN)/python -m pytest -q
+	@mkdir -p build; \
+	$(BIN)/python -m pytest -q $(LEARNER_TESTS) >build/learner-tests.log 2>&1 & learners=$$!; \
+	trap 'kill $$learners 2>/dev/null || true' EXIT; \
+	status=0; \
+	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(LEARNER_TESTS)) || status=1; \
+	wait $$learners || status=1; \
+	cat build/learner-tests.log; \
+	exit $$status
 
 SANITIZERS := address,undefined thread
 test-sanitize: $(VENV)/.core
