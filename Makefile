@@ -71,18 +71,21 @@ test-cpp: $(VENV)/.core
 	@$(BIN)/ctest --test-dir $(CPP_BUILD) --output-on-failure --no-tests=error \
 	  | grep -vE '^ +Start |^Test project|^Internal ctest'
 
-# In two processes, so that two cores are busy: what trains and exports learners, and all the rest.
-LEARNER_TESTS := tests/contract tests/parity tests/unit/export
+# In processes side by side: two that train and export learners, and one, which often waits, for the rest.
+CONTRACT_TESTS := tests/contract
+EXPORT_TESTS := tests/parity tests/unit/export
 test-python: export OMP_NUM_THREADS = 1
 test-python: $(VENV)/.core
 	@echo 'Python tests:'
 	@mkdir -p build; \
-	$(BIN)/python -m pytest -q $(LEARNER_TESTS) >build/learner-tests.log 2>&1 & learners=$$!; \
-	trap 'kill $$learners 2>/dev/null || true' EXIT; \
+	$(BIN)/python -m pytest -q $(CONTRACT_TESTS) >build/contract-tests.log 2>&1 & contract=$$!; \
+	$(BIN)/python -m pytest -q $(EXPORT_TESTS) >build/export-tests.log 2>&1 & export=$$!; \
+	trap 'kill $$contract $$export 2>/dev/null || true' EXIT; \
 	status=0; \
-	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(LEARNER_TESTS)) || status=1; \
-	wait $$learners || status=1; \
-	cat build/learner-tests.log; \
+	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(CONTRACT_TESTS) $(EXPORT_TESTS)) || status=1; \
+	wait $$contract || status=1; \
+	wait $$export || status=1; \
+	cat build/contract-tests.log build/export-tests.log; \
 	exit $$status
 
 SANITIZERS := address,undefined thread
