@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from export.learners.base import one_hot, support_loss
-from export.learners.frozen import FrozenLearner, running_means, unit_rows
+from export.learners.frozen import ProjectedLearner, running_means, unit_rows
 from export.learners.gaussian_softmax import gaussian_softmax
 from export.learners.recipe import MIXED_60, Recipe, comparing_recipes
 
@@ -29,7 +29,7 @@ INITIAL_KL_WEIGHT = 0.01
 MEAN, LOG_VARIANCE = "head.mean", "head.log_variance"
 
 
-class BayesHead(FrozenLearner):
+class BayesHead(ProjectedLearner):
     """State: mean and log-variance of a normal posterior over each row of the head.
 
     A step on a slot's first examples starts it at a guess: a learned gain times their mean
@@ -53,8 +53,6 @@ class BayesHead(FrozenLearner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        backbone_dim, self.dim = self.dim, int(self.setting("dim"))
-        self.projection = nn.Linear(backbone_dim, self.dim, bias=False)
         self.gain = nn.Parameter(torch.ones(self.dim))
         self.log_variance = nn.Parameter(torch.full((self.dim,), INITIAL_LOG_VARIANCE))
         self.shot_slope = nn.Parameter(torch.tensor(-0.5))
@@ -72,10 +70,6 @@ class BayesHead(FrozenLearner):
             LOG_VARIANCE: self.prior_log_variance.expand(ways, -1).clone(),
             "counts": self.log_scale.new_zeros(ways),
         }
-
-    def embed(self, x: Tensor) -> Tensor:
-        features: Tensor = self.projection(self.backbone(x))
-        return features
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor

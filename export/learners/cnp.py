@@ -62,7 +62,7 @@ class Cnp(Learner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        self.dim, units = int(self.setting("dim")), int(self.setting("units"))
+        self.dim, units = self.size("dim"), self.size("units")
         self.regression = options.task == "regression"
         self.has_embed = not self.regression
         self.body: _Classes | _Values = (

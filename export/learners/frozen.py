@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import nn
 
 from export.backbones.registry import BACKBONES, make_backbone
 from export.learners.base import Learner, one_hot
@@ -32,6 +33,19 @@ class FrozenLearner(Learner):
 
     def embed(self, x: Tensor) -> Tensor:
         features: Tensor = self.backbone(x)
+        return features
+
+
+class ProjectedLearner(FrozenLearner):
+    """Its features are a learned projection of the backbone's, of the setting `dim`."""
+
+    def __init__(self, options: LearnerOptions) -> None:
+        super().__init__(options)
+        backbone_dim, self.dim = self.dim, self.size("dim")
+        self.projection = nn.Linear(backbone_dim, self.dim, bias=False)
+
+    def embed(self, x: Tensor) -> Tensor:
+        features: Tensor = self.projection(self.backbone(x))
         return features
 
 

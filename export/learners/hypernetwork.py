@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from export.learners.base import UNUSED_LOGIT, mask_unused, one_hot, support_loss
-from export.learners.frozen import FrozenLearner, running_means, unit_rows
+from export.learners.frozen import ProjectedLearner, running_means, unit_rows
 from export.learners.recipe import MIXED_60, Recipe, comparing_recipes
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 INITIAL_SCALE = 10.0
 
 
-class Hypernetwork(FrozenLearner):
+class Hypernetwork(ProjectedLearner):
     """State: pooled features of each class and the head generated from all of them.
 
     Each class's pooled features attend to those of the classes in use; a small network turns the
@@ -47,9 +47,7 @@ class Hypernetwork(FrozenLearner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        backbone_dim, self.dim = self.dim, int(self.setting("dim"))
-        units = int(self.setting("units"))
-        self.projection = nn.Linear(backbone_dim, self.dim, bias=False)
+        units = self.size("units")
         self.ask = nn.Linear(self.dim, units, bias=False)
         self.offer = nn.Linear(self.dim, units, bias=False)
         self.hidden = nn.Linear(2 * self.dim + 1, units)
@@ -66,10 +64,6 @@ class Hypernetwork(FrozenLearner):
             "pooled": like.new_zeros(ways, self.dim),
             "counts": like.new_zeros(ways),
         }
-
-    def embed(self, x: Tensor) -> Tensor:
-        features: Tensor = self.projection(self.backbone(x))
-        return features
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor

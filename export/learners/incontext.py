@@ -38,8 +38,7 @@ from export.learners.memory import (
     memory_labels,
     remember,
 )
-from export.learners.recipe import MIRROR, MIXED_20, VALIDATE_20, Recipe
-from export.train_options import TrainOptions
+from export.learners.recipe import Recipe, reading_recipes
 
 MLP_RATIO = 2
 NORM_EPS = 1e-5
@@ -66,27 +65,7 @@ class InContext(FrozenLearner):
         "width": 64,
     }
     roles: ClassVar[dict[str, Role]] = {**MEMORY_ROLES, "prototypes": "slot"}
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "omniglot": Recipe(
-            train=TrainOptions(
-                steps=6000,
-                episodes=MIXED_20,
-                augment=MIRROR,
-                outer_lr=3e-3,
-                validation=VALIDATE_20,
-                validate_every=500,
-            )
-        ),
-        "glyphs": Recipe(
-            train=TrainOptions(
-                steps=600,
-                episodes=MIXED_20,
-                outer_lr=3e-3,
-                validation=VALIDATE_20,
-                validate_every=300,
-            )
-        ),
-    }
+    recipes: ClassVar[dict[str, Recipe]] = reading_recipes()
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

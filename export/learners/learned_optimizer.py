@@ -50,7 +50,7 @@ class LearnedOptimizer(FrozenHead):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        cells = int(self.setting("cells"))
+        cells = self.size("cells")
         self.cells = cells
         scale = (_INPUTS + cells) ** -0.5
         self.from_input = nn.Parameter(torch.randn(4 * cells, _INPUTS) * scale)

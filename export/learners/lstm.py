@@ -25,8 +25,7 @@ from export.learners.base import (
     support_loss,
 )
 from export.learners.frozen import FrozenLearner
-from export.learners.recipe import MIRROR, MIXED_20, VALIDATE_20, Recipe
-from export.train_options import TrainOptions
+from export.learners.recipe import Recipe, reading_recipes
 
 SHUT = 8.0
 """Logit of a gate that is open, and minus that of one that is shut, for other slots' examples."""
@@ -59,27 +58,7 @@ class Lstm(FrozenLearner):
         "counts": "personal",
     }
     defaults: ClassVar[dict[str, int | float]] = {"width": 64}
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "omniglot": Recipe(
-            train=TrainOptions(
-                steps=6000,
-                episodes=MIXED_20,
-                augment=MIRROR,
-                outer_lr=3e-3,
-                validation=VALIDATE_20,
-                validate_every=500,
-            )
-        ),
-        "glyphs": Recipe(
-            train=TrainOptions(
-                steps=600,
-                episodes=MIXED_20,
-                outer_lr=3e-3,
-                validation=VALIDATE_20,
-                validate_every=300,
-            )
-        ),
-    }
+    recipes: ClassVar[dict[str, Recipe]] = reading_recipes()
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

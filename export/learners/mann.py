@@ -29,8 +29,7 @@ from export.learners.base import (
     support_loss,
 )
 from export.learners.frozen import FrozenLearner, unit_rows
-from export.learners.recipe import MIRROR, MIXED_20, VALIDATE_20, Recipe
-from export.train_options import TrainOptions
+from export.learners.recipe import Recipe, reading_recipes
 
 UNWRITTEN = -1e-3
 """Usage of the first row that will be written; all that were not written yet are below 0."""
@@ -57,27 +56,7 @@ class Mann(FrozenLearner):
         "counts": "personal",
     }
     defaults: ClassVar[dict[str, int | float]] = {"rows": 160, "width": 64, "decay": 0.99}
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "omniglot": Recipe(
-            train=TrainOptions(
-                steps=6000,
-                episodes=MIXED_20,
-                augment=MIRROR,
-                outer_lr=3e-3,
-                validation=VALIDATE_20,
-                validate_every=500,
-            )
-        ),
-        "glyphs": Recipe(
-            train=TrainOptions(
-                steps=600,
-                episodes=MIXED_20,
-                outer_lr=3e-3,
-                validation=VALIDATE_20,
-                validate_every=300,
-            )
-        ),
-    }
+    recipes: ClassVar[dict[str, Recipe]] = reading_recipes()
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

@@ -42,7 +42,7 @@ class Matching(FrozenLearner):
         self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
 
     def init(self, ways: int) -> State:
-        return empty_memory(int(self.setting("capacity")), self.dim, ways, self.log_scale)
+        return empty_memory(self.size("capacity"), self.dim, ways, self.log_scale)
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from export.learners.recipe import MIRROR, ONE_SHOT_5, VALIDATE_5, Recipe
+from export.learners.recipe import Recipe, whole_network_recipes
 from export.learners.whole_network import WholeNetwork
-from export.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from export.learners.base import LearnerOptions
@@ -28,29 +27,7 @@ class MetaSgd(WholeNetwork):
     """
 
     name = "meta_sgd"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "omniglot": Recipe(
-            train=TrainOptions(
-                steps=3000,
-                episodes=ONE_SHOT_5,
-                augment=MIRROR,
-                outer_lr=5e-3,
-                validation=VALIDATE_5,
-                validation_batches=10,
-                validate_every=500,
-            )
-        ),
-        "glyphs": Recipe(
-            train=TrainOptions(
-                steps=400,
-                episodes=ONE_SHOT_5,
-                outer_lr=5e-3,
-                validation=VALIDATE_5,
-                validation_batches=10,
-                validate_every=200,
-            )
-        ),
-    }
+    recipes: ClassVar[dict[str, Recipe]] = whole_network_recipes()
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)

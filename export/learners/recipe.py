@@ -86,3 +86,55 @@ def comparing_recipes(episodes: EpisodeOptions, *, outer_lr: float = 3e-3) -> di
             )
         ),
     }
+
+
+def reading_recipes() -> dict[str, Recipe]:
+    """Recipes of a learner that reads its support set with a network of its own."""
+    return {
+        "omniglot": Recipe(
+            train=TrainOptions(
+                steps=6000,
+                episodes=MIXED_20,
+                augment=MIRROR,
+                outer_lr=3e-3,
+                validation=VALIDATE_20,
+                validate_every=500,
+            )
+        ),
+        "glyphs": Recipe(
+            train=TrainOptions(
+                steps=600,
+                episodes=MIXED_20,
+                outer_lr=3e-3,
+                validation=VALIDATE_20,
+                validate_every=300,
+            )
+        ),
+    }
+
+
+def whole_network_recipes() -> dict[str, Recipe]:
+    """Recipes of a learner whose outer loop goes through steps on every weight."""
+    return {
+        "omniglot": Recipe(
+            train=TrainOptions(
+                steps=3000,
+                episodes=ONE_SHOT_5,
+                augment=MIRROR,
+                outer_lr=5e-3,
+                validation=VALIDATE_5,
+                validation_batches=10,
+                validate_every=500,
+            )
+        ),
+        "glyphs": Recipe(
+            train=TrainOptions(
+                steps=400,
+                episodes=ONE_SHOT_5,
+                outer_lr=5e-3,
+                validation=VALIDATE_5,
+                validation_batches=10,
+                validate_every=200,
+            )
+        ),
+    }

@@ -35,7 +35,7 @@ class Relation(FrozenLearner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        self.module = PairNetwork(self.dim, int(self.setting("units")))
+        self.module = PairNetwork(self.dim, self.size("units"))
 
     def init(self, ways: int) -> State:
         like = self.module.bias

@@ -80,7 +80,7 @@ class Retrieval(FrozenLearner):
 
     def init(self, ways: int) -> State:
         like = next(self.parameters())
-        return empty_memory(int(self.setting("capacity")), self.dim, ways, like)
+        return empty_memory(self.size("capacity"), self.dim, ways, like)
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor

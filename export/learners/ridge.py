@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from export.learners.base import mask_unused, one_hot, support_loss
-from export.learners.frozen import FrozenLearner, unit_rows
+from export.learners.frozen import ProjectedLearner, unit_rows
 from export.learners.recipe import ONE_SHOT_128, Recipe, comparing_recipes
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ CONDITION = 1000.0
 ITERATIONS = 14
 
 
-class Ridge(FrozenLearner):
+class Ridge(ProjectedLearner):
     """State: the head, and the sums X^T X and X^T Y that it is solved from.
 
     A new label needs the sums only, never an old example. Features are directions (unit rows) in a
@@ -50,8 +50,6 @@ class Ridge(FrozenLearner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        backbone_dim, self.dim = self.dim, int(self.setting("dim"))
-        self.projection = nn.Linear(backbone_dim, self.dim, bias=False)
         self.log_ridge = nn.Parameter(torch.tensor(math.log(INITIAL_RIDGE)))
         self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
 
@@ -63,10 +61,6 @@ class Ridge(FrozenLearner):
             "moments": like.new_zeros(ways, self.dim),
             "counts": like.new_zeros(ways),
         }
-
-    def embed(self, x: Tensor) -> Tensor:
-        features: Tensor = self.projection(self.backbone(x))
-        return features
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor

@@ -43,7 +43,7 @@ class Siamese(FrozenLearner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        self.units = int(self.setting("units"))
+        self.units = self.size("units")
         self.layer = nn.Linear(self.dim, self.units)
         self.log_weights = nn.Parameter(torch.full((self.units,), math.log(INITIAL_WEIGHT)))
 
@@ -51,7 +51,7 @@ class Siamese(FrozenLearner):
         return torch.sigmoid(self.layer(self.backbone(x)))
 
     def init(self, ways: int) -> State:
-        return empty_memory(int(self.setting("capacity")), self.units, ways, self.log_weights)
+        return empty_memory(self.size("capacity"), self.units, ways, self.log_weights)
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from export.learners.base import one_hot, support_loss
-from export.learners.frozen import FrozenLearner, running_means, unit_rows
+from export.learners.frozen import ProjectedLearner, running_means, unit_rows
 from export.learners.gaussian_softmax import gaussian_softmax
 from export.learners.recipe import MIXED_60, Recipe, comparing_recipes
 
@@ -25,7 +25,7 @@ INITIAL_SCALE = 10.0
 INITIAL_LOG_VARIANCE = -5.0
 
 
-class Versa(FrozenLearner):
+class Versa(ProjectedLearner):
     """State: each class's pooled features and the Gaussian posterior of its row of the head.
 
     A class's posterior depends on its own examples alone: their mean, and the logarithm of their
@@ -49,9 +49,7 @@ class Versa(FrozenLearner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        backbone_dim, self.dim = self.dim, int(self.setting("dim"))
-        units = int(self.setting("units"))
-        self.projection = nn.Linear(backbone_dim, self.dim, bias=False)
+        units = self.size("units")
         self.hidden = nn.Linear(self.dim + 1, units)
         self.generate = nn.Linear(units, 2 * self.dim + 1)
         nn.init.zeros_(self.generate.weight)
@@ -67,10 +65,6 @@ class Versa(FrozenLearner):
             "pooled": like.new_zeros(ways, self.dim),
             "counts": like.new_zeros(ways),
         }
-
-    def embed(self, x: Tensor) -> Tensor:
-        features: Tensor = self.projection(self.backbone(x))
-        return features
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor
