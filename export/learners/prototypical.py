@@ -29,7 +29,9 @@ class Prototypical(FrozenLearner):
     name = "prototypical"
     adaptation = "closed_form"
     roles: ClassVar[dict[str, Role]] = {"prototypes": "slot", "counts": "personal"}
-    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(ONE_SHOT_128, outer_lr=6e-3)
+    recipes: ClassVar[dict[str, Recipe]] = comparing_recipes(
+        ONE_SHOT_128, outer_lr=6e-3, steps=24_000
+    )
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
