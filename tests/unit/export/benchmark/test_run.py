@@ -26,6 +26,7 @@ CONFIG = """
 tasks = "glyphs"
 cells = ["5w1s", "10w2s"]
 curve = [1, 3]
+trust = ["5w1s", "7w2s"]
 episodes = 20
 queries = 4
 ways = 12
