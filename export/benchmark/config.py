@@ -109,6 +109,7 @@ class Suite:
         target: int8 kernels to suit.
         protocol: How test episodes are drawn: "random" or "lake".
         calibrate: Fit the temperature on validation classes.
+        four_bit: Whether to measure bundles with 4-bit weights, too, where a network is frozen.
         max_drop: Largest loss of validation accuracy (0..1) by quantization.
     """
 
@@ -124,6 +125,7 @@ class Suite:
     target: str = "x86"
     protocol: str = "random"
     calibrate: bool = True
+    four_bit: bool = False
     max_drop: float = 0.02
 
 

@@ -99,10 +99,11 @@ def _accuracy_table(found: SuiteResults, seed: int) -> str:
     notes = []
     for row in found.rows:
         paper = published(row.plan.name, suite.tasks)
-        for kind in ("int8", "fp32"):
+        for kind in ("int8", "int4", "fp32"):
             label = row.plan.label if kind == "int8" else ""
             values = [_percent(figure(row, suite, kind, cell, seed)) for cell in cells]
-            rows.append([label, kind, *values])
+            if any(values):
+                rows.append([label, kind, *values])
         if paper is not None:
             values = [f"{paper.accuracy[n]:g}" if n in paper.accuracy else "" for n in names]
             mark = " (transductive)" if paper.transductive else ""

@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -32,18 +33,23 @@ from export.tasks.sampler import EpisodeOptions, EpisodeSampler
 from export.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from export.benchmark.config import Cell, LearnerPlan, Suite
     from export.feature_table import FeatureTable
     from export.intervals import Mean
-    from export.quantize import Target
+    from export.quantize import Target, WeightBits
     from export.tasks.base import TaskSource
     from export.tasks.functions import ValueSource
     from export.train_options import TrainOptions
 
 CHECKPOINT = "checkpoint.pt"
+
+VARIANTS: Mapping[str, tuple[bool, WeightBits]] = MappingProxyType(
+    {"fp32": (False, 8), "int8": (True, 8), "int4": (True, 4)}
+)
+"""The bundles of a row: whether quantized at all, and bits of the frozen network's weights."""
 
 Figures = dict[str, Any]
 """JSON values."""
@@ -147,8 +153,9 @@ def measurements(
 
     found = {
         _name(suite, bundle, cell, seed): of(bundle, cell)
-        for bundle in ("fp32", "int8")
+        for bundle in VARIANTS
         for cell in suite.cells
+        if (folder / bundle).is_dir()
     }
     first = suite.cells[0]
     for shots in suite.curve:
@@ -162,7 +169,7 @@ def measurements(
 
 
 def figure(row: Row, suite: Suite, kind: str, cell: Cell, seed: int) -> Figures | None:
-    """A figure of a row: `kind` is fp32, int8, permuted, unadapted or trust."""
+    """A figure of a row: `kind` is one of `VARIANTS`, permuted, unadapted or trust."""
     found: Figures | None = row.figures.get(_name(suite, kind, cell, seed))
     return found
 
@@ -249,11 +256,14 @@ def _make(
     if suite.calibrate and isinstance(validation, ImagePool):
         fit_calibration(learner, validation)
     sizes = {}
-    for name, quantize in (("fp32", False), ("int8", True)):
+    for name, (quantize, weight_bits) in VARIANTS.items():
+        if name == "int4" and not (suite.four_bit and learner.has_embed):
+            continue
         export = ExportOptions(
             name=f"{suite.tasks}-{plan.name}",
             target=cast("Target", suite.target),
             quantize=quantize,
+            weight_bits=weight_bits,
             max_drop=suite.max_drop,
         )
         note = {"seed": seed, "outer_steps": trained.steps}
@@ -270,6 +280,7 @@ def _make(
         "parameters": sum(p.numel() for p in learner.parameters()),
         "bundle_bytes": sizes["int8"],
         "fp32_bundle_bytes": sizes["fp32"],
+        "int4_bundle_bytes": sizes.get("int4"),
         "state_bytes": 4 * sum(tensor.numel() for tensor in state.values()),
         "adaptation": learner.adaptation,
     }
