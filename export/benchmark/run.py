@@ -30,6 +30,7 @@ from export.pipeline import ExportOptions, export_bundle
 from export.recipes import recipe
 from export.tasks.base import TEST, TRAIN, VALIDATION, ImagePool
 from export.tasks.sampler import EpisodeOptions, EpisodeSampler
+from export.to_onnx import export_graphs
 from export.train import train
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def _make(
     validation = source.pool(VALIDATION)
     if suite.calibrate and isinstance(validation, ImagePool):
         fit_calibration(learner, validation)
-    sizes = {}
+    sizes, graphs = {}, export_graphs(learner)
     for name, (quantize, weight_bits) in VARIANTS.items():
         if name == "int4" and not (suite.four_bit and learner.has_embed):
             continue
@@ -268,7 +269,13 @@ def _make(
         )
         note = {"seed": seed, "outer_steps": trained.steps}
         report = export_bundle(
-            learner, source, folder / name, export, provenance=note, overwrite=True
+            learner,
+            source,
+            folder / name,
+            export,
+            graphs=graphs,
+            provenance=note,
+            overwrite=True,
         )
         sizes[name] = report.size_bytes
     state = learner.init(learner.options.ways)
