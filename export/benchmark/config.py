@@ -63,6 +63,8 @@ class LearnerPlan:
         start: Label of a row above, whose trunk this one starts with (`export.warm_start`).
         mixed: Train on mixed ways and shots (`export.learners.recipe.MIXED_20`) in place of the
             recipe's episodes.
+        trust: Whether to measure it at the suite's cells of `trust`, which takes long for learners
+            that adapt whole networks.
         set: The learner's own options.
     """
 
@@ -76,6 +78,7 @@ class LearnerPlan:
     outer_lr: float | None = None
     start: str | None = None
     mixed: bool = False
+    trust: bool = True
     set: Mapping[str, int | float] = field(default_factory=dict)
 
 
