@@ -147,5 +147,8 @@ def unflatten(flat: NDArray[np.float64], shapes: Shapes) -> dict[str, NDArray[np
     if flat.shape != (sum(sizes),):
         msg = f"the tensors hold {sum(sizes)} numbers, got {list(flat.shape)}"
         raise InvalidOptionError(msg)
-    parts = np.split(flat, np.cumsum(sizes)[:-1])
-    return {name: part.reshape(shapes[name]) for name, part in zip(names, parts, strict=True)}
+    ends = np.cumsum(sizes)
+    return {
+        name: flat[end - size : end].reshape(shapes[name])
+        for name, size, end in zip(names, sizes, ends, strict=True)
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_sdk._core import clip_update
 from edge_sdk.arrays import Float32Array, as_finite
 from edge_sdk.errors import BadStateError, BadUpdateError, NonFiniteError
 from edge_sdk.options import check_clipping_norm
@@ -52,22 +53,26 @@ def joint_norm(delta: Mapping[str, Float32Array]) -> float:
 def clip_to_norm(
     delta: Mapping[str, Float32Array], clipping_norm: float
 ) -> dict[str, Float32Array]:
-    """Scale the whole update so that its joint norm is at most `clipping_norm`.
+    """Scale the whole update so that its joint norm is at most `clipping_norm`, in the C++ core.
 
     An update within the bound keeps its bits. A scaled one is rounded towards zero, so
-    rounding never lifts it over the bound.
+    rounding never lifts it over the bound. The same bits on every machine.
 
     Raises:
         InvalidOptionError: `clipping_norm` is not a finite number > 0.
         DtypeMismatchError: A tensor is not float32.
         NonFiniteError: A tensor holds NaN or infinity.
     """
+    return clip_with_norm(delta, clipping_norm)[0]
+
+
+def clip_with_norm(
+    delta: Mapping[str, Float32Array], clipping_norm: float
+) -> tuple[dict[str, Float32Array], float]:
+    """Like `clip_to_norm`; also gives the joint norm before the clip."""
     bound = check_clipping_norm(clipping_norm)
     checked = {name: as_finite(values, name=f"delta[{name!r}]") for name, values in delta.items()}
-    norm = joint_norm(checked)
-    if norm <= bound:
-        return {name: values.copy() for name, values in checked.items()}
-    return {name: _scaled_down(values, bound / norm) for name, values in checked.items()}
+    return clip_update(checked, bound)
 
 
 def make_update(
@@ -114,11 +119,3 @@ def _difference(spec: TensorSpec, manifest: Manifest, start: State, adapted: Sta
     if spec.role == "slot":
         values[len(manifest.labels) :] = 0
     return values
-
-
-def _scaled_down(values: Float32Array, scale: float) -> Float32Array:
-    """`values * scale` for 0 < scale < 1, rounded towards zero."""
-    exact = values.astype(np.float64) * scale
-    rounded = exact.astype(np.float32)
-    inward = np.nextafter(rounded, np.float32(0))
-    return np.where(np.abs(rounded) > np.abs(exact), inward, rounded)

@@ -11,7 +11,6 @@ import json
 import os
 import zipfile
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from federated.errors import CheckpointError
 from federated.round_core import RoundReport, RunState
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from federated.privacy.options import PrivacyOptions
     from federated.round_core import RoundOptions
 

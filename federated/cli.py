@@ -35,6 +35,7 @@ app.command("epsilon")(privacy_cli.epsilon_command)
 
 _DEFAULTS = RoundOptions()
 _DELTA = 1e-5
+_LEDGER = "privacy.ledger"
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the new bundle; must not exist.")]
@@ -200,6 +201,12 @@ def run_command(
     round_deadline_s: Annotated[
         float, typer.Option(help="When a round closes at the latest, seconds.")
     ] = 120.0,
+    epsilon: privacy_cli.BudgetEpsilon = 0.0,
+    delta: privacy_cli.Delta = _DELTA,
+    noise_multiplier: privacy_cli.NoiseMultiplier = 0.0,
+    sampling: privacy_cli.Sampling = "poisson",
+    target_quantile: privacy_cli.TargetQuantile = 0.0,
+    ledger: privacy_cli.Ledger = None,
     key: Key = None,
     json_output: Json = False,
 ) -> None:
@@ -222,8 +229,20 @@ def run_command(
         msg = f"--homes {homes} is not a folder; it holds one Personalizer home for each user"
         raise InvalidOptionError(msg)
     users = sorted(path for path in homes.iterdir() if (path / STORE_NAME).is_file())
+    private = privacy_cli.privacy_options(
+        epsilon=epsilon,
+        delta=delta,
+        noise_multiplier=noise_multiplier,
+        sampling=sampling,
+        noise="central",
+        min_contributors=0,
+        target_quantile=target_quantile,
+        sampling_rate=min(1.0, cohort / max(len(users), 1)),
+        rounds=rounds,
+    )
     signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
-    report = run_on_loopback(bundle, users, out, options, deploy)
+    kept = None if private is None else ledger or homes / _LEDGER
+    report = run_on_loopback(bundle, users, out, options, deploy, privacy=private, ledger=kept)
     if signing_key is not None:
         sign_bundle(out, signing_key)
     if json_output:

@@ -1,10 +1,10 @@
 """What private rounds cost: epsilon by Renyi (RDP) and by privacy loss distributions (PLD).
 
-The unit is a user. With Poisson sampling the neighbouring relation is add or remove one user. With a
-fixed cohort, or none, taken from a list of users that is public, it is zero-out: the user stays on
-the list and contributes nothing; no amplification by sampling is claimed. The noise is accounted as
-a Gaussian: on grids this fine a discrete one is at least as private without sampling (Canonne, Kamath,
-Steinke 2020, theorem 4), and its difference under sampling is far below the digits that are shown.
+The unit is a user. With Poisson sampling the neighbouring relation is add or remove one user. With
+a fixed cohort, or none, taken from a list of users that is public, it is zero-out: the user stays
+on the list and contributes nothing; no amplification by sampling is claimed. The noise is accounted
+as a Gaussian: on grids this fine a discrete one is at least as private without sampling (Canonne,
+Kamath, Steinke 2020, theorem 4); under sampling its difference is far below the digits shown.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ def epsilon(spends: Iterable[Spend], delta: float) -> Epsilon:
         InvalidOptionError: `delta` is not in (0, 1).
     """
     spends = list(spends)
-    return Epsilon(
-        rdp=epsilon_by("rdp", spends, delta), pld=epsilon_by("pld", spends, delta)
-    )
+    return Epsilon(rdp=epsilon_by("rdp", spends, delta), pld=epsilon_by("pld", spends, delta))
 
 
 def epsilon_by(accountant: str, spends: Iterable[Spend], delta: float) -> float:
@@ -134,7 +132,13 @@ def epsilon_by(accountant: str, spends: Iterable[Spend], delta: float) -> float:
 
 
 def noise_multiplier_for(
-    accountant: str, target: float, delta: float, *, sampling: str, sampling_rate: float, rounds: int
+    accountant: str,
+    target: float,
+    delta: float,
+    *,
+    sampling: str,
+    sampling_rate: float,
+    rounds: int,
 ) -> float:
     """Least noise multiplier with which `rounds` cost at most `target`, and 2e-4 less at most.
 

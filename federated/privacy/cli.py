@@ -17,16 +17,14 @@ from federated.privacy.options import ACCOUNTANTS, PrivacyOptions
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 BudgetEpsilon = Annotated[
     float,
-    typer.Option(
-        "--epsilon", help="Privacy budget: makes the rounds private; 0 adds no noise."
-    ),
+    typer.Option("--epsilon", help="Privacy budget: makes the rounds private; 0 adds no noise."),
 ]
 Delta = Annotated[float, typer.Option("--delta", help="Of the budget; below 1 / users.")]
 NoiseMultiplier = Annotated[
     float,
     typer.Option(
         "--noise-multiplier",
-        help="Noise over the clipping norm; 0 takes the least with which all rounds fit the budget.",
+        help="Noise over the clipping norm; 0 takes the least that fits the budget.",
     ),
 ]
 Sampling = Annotated[
@@ -49,7 +47,7 @@ Ledger = Annotated[
     Path | None,
     typer.Option(
         "--ledger",
-        help="File with what this population has spent; OUT.ledger if not given.",
+        help="File with what these users have spent; beside OUT (simulate) or the homes (run).",
         show_default=False,
     ),
 ]
@@ -113,8 +111,8 @@ def epsilon_command(
 ) -> None:
     """What rounds cost in privacy, or how much noise a budget asks for. The unit is a user.
 
-    Poisson sampling: neighbours add or remove one user. A fixed cohort, or none, from a public list:
-    a user's contribution is zeroed out, and no amplification is claimed (the rate does not matter).
+    Poisson sampling: neighbours add or remove one user. A fixed cohort, or none, from a public
+    list: a user's contribution is zeroed out, and no amplification is claimed, whatever the rate.
     """
     from federated.privacy.accounting import UNIT, Spend, noise_multiplier_for, relation
     from federated.privacy.accounting import epsilon as epsilon_of

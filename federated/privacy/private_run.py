@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from edge_sdk.random_words import SeededWords, SystemWords
 from federated.privacy.accounting import Spend
 from federated.privacy.ledger import Budget, BudgetLedger
 from federated.privacy.report import privacy_report
-from federated.round_core import PrivateRounds, sampling_rate
+from federated.rounds.planning import PrivateRounds, sampling_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_sdk.random_words import RandomWords
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.report import PrivacyReport
-    from federated.round_core import RoundOptions
+    from federated.rounds.records import RoundOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +91,7 @@ class PrivateRun:
             self._ledger.close()
             raise
 
-    def __enter__(self) -> PrivateRun:
+    def __enter__(self) -> Self:
         """The run itself; its ledger is closed at the end of the block."""
         return self
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk.update import clip_to_norm, joint_norm
+from edge_sdk.update import clip_with_norm
 from federated.rounds.records import Refusal
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
         if reason is not None:
             refused[str(reason)] += 1
             continue
-        if joint_norm(reply.update.delta) > task.clipping_norm * (1 + CLIP_SLACK):
-            num_clipped += 1
-        accepted[reply.client_id] = clip_to_norm(reply.update.delta, task.clipping_norm)
+        clipped, norm = clip_with_norm(reply.update.delta, task.clipping_norm)
+        num_clipped += norm > task.clipping_norm * (1 + CLIP_SLACK)
+        accepted[reply.client_id] = clipped
     answered = {reply.client_id for reply in replies}
     return Admitted(
         updates={client: accepted[client] for client in sorted(accepted)},

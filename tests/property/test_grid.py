@@ -34,9 +34,7 @@ def clipped(seed: int, size: int, shape: str, norm: float) -> np.ndarray:
     norm=st.floats(1e-6, 1e6),
     bits=st.integers(0, 22),
 )
-def test_integers_keep_the_bound(
-    seed: int, size: int, shape: str, norm: float, bits: int
-) -> None:
+def test_integers_keep_the_bound(seed: int, size: int, shape: str, norm: float, bits: int) -> None:
     flat = clipped(seed, size, shape, norm)
     grid = Grid(clipping_norm=norm, steps_in_norm=1 << bits, size=size)
     inward = grid.toward_zero(flat)

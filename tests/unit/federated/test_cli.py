@@ -101,7 +101,12 @@ def test_run_gives_each_home_a_node(
     asked: list[tuple[Path, list[str], Path, RoundOptions]] = []
 
     def pretend(
-        bundle: Path, homes: Sequence[Path], out: Path, options: RoundOptions, _: object
+        bundle: Path,
+        homes: Sequence[Path],
+        out: Path,
+        options: RoundOptions,
+        *_: object,
+        **__: object,
     ) -> dict[str, Any]:
         asked.append((bundle, [home.name for home in homes], out, options))
         return {"bundle_digest": "d", "clients": [], "rounds": []}

@@ -92,7 +92,9 @@ def test_a_coordinator_asks_in_both_directions() -> None:
     assert (forth["unit"], forth["relation"]) == ("user", "add-or-remove-one")
     back = ask("--sampling-rate", 1, "--epsilon", forth["pld"], "--rounds", 20)
     assert back["pld"] == pytest.approx(5.0, rel=1e-3)
-    fixed = ask("--sampling-rate", 0.5, "--noise-multiplier", 5, "--rounds", 20, "--sampling", "fixed")
+    fixed = ask(
+        "--sampling-rate", 0.5, "--noise-multiplier", 5, "--rounds", 20, "--sampling", "fixed"
+    )
     assert fixed["pld"] == forth["pld"]
 
 

@@ -38,7 +38,7 @@ def test_the_budget_is_a_hard_stop_before_and_after_a_restart(tmp_path: Path) ->
     with BudgetLedger(path, BUDGET) as ledger:
         for number in range(20):
             ledger.charge("run", number, ROUND)
-        with pytest.raises(BudgetExhaustedError, match="budget is 3.849"):
+        with pytest.raises(BudgetExhaustedError, match="the budget is"):
             ledger.charge("run", 20, ROUND)
     before = path.read_bytes()
     with BudgetLedger(path, BUDGET) as ledger:
