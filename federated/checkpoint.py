@@ -94,7 +94,7 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint:
         CheckpointError: It is missing, damaged, or of a run with another bundle or other options.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             about = json.loads(arrays[_ABOUT].tobytes())
             kept = {name: arrays[name] for name in arrays.files if name != _ABOUT}
         if about["format"] != FORMAT:

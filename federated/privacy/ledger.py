@@ -141,7 +141,7 @@ class BudgetLedger:
         return int(row[0])
 
     def check_affordable(self, spend: Spend) -> None:
-        """Raise `BudgetExhaustedError` if `spend`, of any number of rounds, exceeds what is left."""
+        """Raise `BudgetExhaustedError` if `spend`, of any number of rounds, is more than is left."""
         with self._transaction():
             self._check(spend, spend.rounds)
 
