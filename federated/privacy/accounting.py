@@ -174,7 +174,8 @@ def _least(cost: Callable[[float], float], guess: float, target: float) -> float
     (high, least), (low, most) = _bracket(cost, guess, target)
     above, below = math.log(most / aim), math.log(max(least, _TINY) / aim)
     while high - low > _NARROW * high:
-        middle = low * (high / low) ** (above / (above - min(below, 0.0)))
+        share = above / (above - min(below, 0.0))
+        middle = low * math.pow(high / low, share)
         value = cost(middle)
         if target * (1 - 2 * _RELATIVE) <= value <= target:
             return middle

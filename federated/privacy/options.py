@@ -98,4 +98,4 @@ class PrivacyOptions:
         """
         if not self.target_quantile:
             return self.noise_multiplier
-        return (self.noise_multiplier**-2 - self.count_multiplier**-2) ** -0.5
+        return 1 / math.sqrt(self.noise_multiplier**-2 - self.count_multiplier**-2)

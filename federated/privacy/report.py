@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from federated.privacy.accounting import Spend
     from federated.privacy.options import PrivacyOptions
 
-_DIGITS = 4
+_PRECISION = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +118,4 @@ def _assumptions(options: PrivacyOptions, *, seeded: bool) -> tuple[str, ...]:
 
 def _up(value: float) -> float:
     """Rounded up to four digits after the point: never less than what was spent."""
-    scaled = value * 10**_DIGITS
-    whole = int(scaled)
-    return (whole + (scaled > whole)) / 10**_DIGITS
+    return math.ceil(value * _PRECISION) / _PRECISION
