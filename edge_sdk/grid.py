@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_sdk._core import add_on_grid
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.options import check_clipping_norm
 from edge_sdk.random_words import fractions
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 MAX_STEPS_IN_NORM = 1 << 22
-_SHRINK = 1 - 2.0**-40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,27 +71,23 @@ class Grid:
         likely = norm**2 + self.size / 4 + (norm + root / 2)
         return math.floor(min(likely, (norm + root) ** 2))
 
-    def toward_zero(self, flat: Float32Array) -> NDArray[np.int64]:
-        """Round toward zero: no norm grows, so the bound is `steps_in_norm` itself.
+    def add(self, total: NDArray[np.int64], delta: Mapping[str, Float32Array]) -> None:
+        """Add an update to a sum, rounded toward zero: no norm grows, in the C++ core.
 
-        The bias, under half a step for each number, is what a fine grid makes negligible.
+        One update changes the sum by at most `steps_in_norm` in L2 norm, checked in integers. The
+        bias, under a step for each number, is what a fine grid makes negligible.
 
         Args:
-            flat: A clipped update, float32 `[size]`, of norm at most `clipping_norm`.
-
-        Returns:
-            Integers, int64 `[size]`, whose L2 norm is at most `steps_in_norm`.
+            total: int64 `[size]`, contiguous; changed in place, by nothing if an error is raised.
+            delta: A clipped update, float32; its tensors follow each other in the order of names.
 
         Raises:
-            InvalidOptionError: Another size, not finite, or not clipped.
+            ShapeMismatchError: The update has not `size` numbers.
+            NonFiniteError: It holds NaN or infinity.
+            InvalidOptionError: It is not clipped.
         """
-        scale = self._scale(flat)
-        wide = flat.astype(np.float64)
-        while True:
-            rounded = (wide * scale).astype(np.int64)
-            if int(rounded @ rounded) <= self.steps_in_norm**2:
-                return rounded
-            scale *= _SHRINK
+        ordered = {name: delta[name] for name in sorted(delta)}
+        add_on_grid(total, ordered, self.clipping_norm, self.steps_in_norm)
 
     def stochastic(self, flat: Float32Array, random: RandomWords) -> NDArray[np.int64]:
         """Round each number up or down at random, again until the norm keeps its bound.
@@ -108,7 +104,8 @@ class Grid:
         Raises:
             InvalidOptionError: Another size, not finite, or not clipped.
         """
-        exact = flat.astype(np.float64) * self._scale(flat)
+        wide = self._clipped(flat)
+        exact = wide * (self.steps_in_norm / self.clipping_norm)
         low = np.floor(exact)
         rest = exact - low
         while True:
@@ -116,17 +113,16 @@ class Grid:
             if int(rounded @ rounded) <= self.stochastic_bound_squared:
                 return rounded
 
-    def _scale(self, flat: Float32Array) -> float:
-        """Steps for 1.0; refuses what would not end within the bound."""
+    def _clipped(self, flat: Float32Array) -> NDArray[np.float64]:
+        """In double precision; refuses what would never end within the bound."""
         if flat.shape != (self.size,) or not np.isfinite(flat).all():
             msg = f"an update must be {self.size} finite numbers"
             raise InvalidOptionError(msg)
-        # BLAS in double precision: far closer than this slack, which is far below any noise.
         wide = flat.astype(np.float64)
         if math.sqrt(float(wide @ wide)) > self.clipping_norm * (1 + 1e-9):
             msg = "an update must be clipped to the grid's clipping norm first"
             raise InvalidOptionError(msg)
-        return self.steps_in_norm / self.clipping_norm
+        return wide
 
 
 def flatten(tensors: Mapping[str, Float32Array]) -> Float32Array:

@@ -19,6 +19,7 @@ from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import Grid, flatten
 from edge_sdk.update import clip_to_norm, joint_norm
 from federated.errors import TooFewContributorsError
+from federated.privacy.tree import tree_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -98,7 +99,7 @@ def plan_noise(options: PrivacyOptions, clipping_norm: float, size: int) -> Nois
         InvalidOptionError: The noise is too small for the grid, or too large for the sampler.
     """
     multiplier = options.update_multiplier
-    if options.noise == "central":
+    if options.noise != "distributed":
         steps = _CENTRAL_STEPS
         while multiplier * steps > MAX_SIGMA / 2 and steps > 1:
             steps //= 2
@@ -148,7 +149,7 @@ def sum_on_grid(
     """Exact sum of clipped updates, rounded toward zero onto the grid; int64 `[size]`."""
     total = np.zeros(grid.size, np.int64)
     for delta in updates:
-        total += grid.toward_zero(flatten(delta))
+        grid.add(total, delta)
     return total
 
 
@@ -156,6 +157,22 @@ def release(total: NDArray[np.int64], plan: NoisePlan, random: RandomWords) -> N
     """Add the server's noise to an exact sum: the one place where a central sum is released."""
     noise = sample_discrete_gaussian(plan.sigma, plan.grid.size, random)
     return (total + noise) * plan.grid.step
+
+
+def release_in_tree(
+    total: NDArray[np.int64],
+    plan: NoisePlan,
+    nodes: Mapping[str, NDArray[np.int64]],
+    leaf: int,
+    random: RandomWords,
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
+    """Like `release`, with the noise that round `leaf` of a tree (from 1) adds to those before.
+
+    Returns:
+        The released sum, and the tree's noises, which stay on the server.
+    """
+    kept, noise = tree_step(nodes, leaf, plan.sigma, plan.grid.size, random)
+    return (total + noise) * plan.grid.step, kept
 
 
 def release_noised(received: SecureSum, plan: NoisePlan) -> NDArray[np.float64]:

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sdk.errors import InvalidOptionError
+from edge_sdk.errors import (
+    DtypeMismatchError,
+    InvalidOptionError,
+    NonFiniteError,
+    ShapeMismatchError,
+)
 from edge_sdk.grid import Grid, flatten, unflatten
 from edge_sdk.random_words import SeededWords
 from edge_sdk.update import clip_to_norm
@@ -37,7 +42,9 @@ def clipped(seed: int, size: int, shape: str, norm: float) -> np.ndarray:
 def test_integers_keep_the_bound(seed: int, size: int, shape: str, norm: float, bits: int) -> None:
     flat = clipped(seed, size, shape, norm)
     grid = Grid(clipping_norm=norm, steps_in_norm=1 << bits, size=size)
-    inward = grid.toward_zero(flat)
+    inward = np.full(size, 7, np.int64)
+    grid.add(inward, {"x": flat})
+    inward -= 7
     assert int(inward @ inward) <= (1 << bits) ** 2
     assert (np.abs(inward * grid.step - flat) <= grid.step * (1 + 1e-6)).all()
     words = SeededWords(np.random.default_rng(seed))
@@ -54,13 +61,46 @@ def test_stochastic_rounding_is_unbiased_where_the_bound_is_far() -> None:
     np.testing.assert_allclose(mean, flat, atol=4 * grid.step * 0.5 / np.sqrt(4000))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 2.0])
-def test_what_is_not_clipped_is_refused(value: float) -> None:
+def test_tensors_follow_each_other_by_name() -> None:
+    grid = Grid(clipping_norm=5.0, steps_in_norm=5, size=3)
+    total = np.zeros(3, np.int64)
+    grid.add(total, {"b": np.float32([-4]), "a": np.float32([[2.9, 0]])})
+    np.testing.assert_array_equal(total, [2, 0, -4])
+
+
+@pytest.mark.parametrize(
+    ("delta", "error"),
+    [
+        ([0.0, np.nan], NonFiniteError),
+        ([0.0, np.inf], NonFiniteError),
+        ([0.0, 2.0], InvalidOptionError),
+        ([0.0, 0.0, 0.0], ShapeMismatchError),
+    ],
+)
+def test_what_is_not_clipped_is_refused(delta: list[float], error: type[Exception]) -> None:
     grid = Grid(clipping_norm=1.0, steps_in_norm=16, size=2)
+    total = np.zeros(2, np.int64)
+    flat = np.array(delta, np.float32)
+    with pytest.raises(error):
+        grid.add(total, {"x": flat})
+    np.testing.assert_array_equal(total, 0)
     with pytest.raises(InvalidOptionError):
-        grid.toward_zero(np.array([0.0, value], np.float32))
-    with pytest.raises(InvalidOptionError):
-        grid.toward_zero(np.zeros(3, np.float32))
+        grid.stochastic(flat, SeededWords(np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize(
+    "total",
+    [np.zeros(2, np.int32), np.zeros(4, np.int64)[::2], [0, 0]],
+    ids=["int32", "strided", "list"],
+)
+def test_a_sum_that_could_not_be_changed_in_place_is_refused(total: object) -> None:
+    grid = Grid(clipping_norm=1.0, steps_in_norm=16, size=2)
+    with pytest.raises(DtypeMismatchError):
+        grid.add(total, {"x": np.zeros(2, np.float32)})  # type: ignore[arg-type]
+    frozen = np.zeros(2, np.int64)
+    frozen.setflags(write=False)
+    with pytest.raises(DtypeMismatchError):
+        grid.add(frozen, {"x": np.zeros(2, np.float32)})
 
 
 @given(sizes=st.lists(st.integers(0, 5), max_size=4))
