@@ -156,7 +156,7 @@ def sum_on_grid(
 def release(total: NDArray[np.int64], plan: NoisePlan, random: RandomWords) -> NDArray[np.float64]:
     """Add the server's noise to an exact sum: the one place where a central sum is released."""
     noise = sample_discrete_gaussian(plan.sigma, plan.grid.size, random)
-    return (total + noise) * plan.grid.step
+    return (total + noise).astype(np.float64) * plan.grid.step
 
 
 def release_in_tree(
@@ -172,7 +172,7 @@ def release_in_tree(
         The released sum, and the tree's noises, which stay on the server.
     """
     kept, noise = tree_step(nodes, leaf, plan.sigma, plan.grid.size, random)
-    return (total + noise) * plan.grid.step, kept
+    return (total + noise).astype(np.float64) * plan.grid.step, kept
 
 
 def release_noised(received: SecureSum, plan: NoisePlan) -> NDArray[np.float64]:
@@ -192,7 +192,7 @@ def release_noised(received: SecureSum, plan: NoisePlan) -> NDArray[np.float64]:
     if received.total.shape != (plan.grid.size,) or received.total.dtype != np.int64:
         msg = f"a sum must be int64 [{plan.grid.size}]"
         raise InvalidOptionError(msg)
-    return received.total * plan.grid.step
+    return received.total.astype(np.float64) * plan.grid.step
 
 
 def next_clipping_norm(
