@@ -34,6 +34,7 @@ _DISTRIBUTED_STEPS = 1 << 14
 """Coarse, so that the sum of a large cohort fits the 32 bits that are masked."""
 _MIN_SIGMA = 16
 """Far above where a discrete Gaussian, or a sum of several, differs measurably from a Gaussian."""
+_TAIL = 12
 _COUNT_STEPS = 1 << 10
 _CLIPPED = 1 - 1e-6
 """A device that clips ends this close to its bound: it rounds toward zero in float32."""
@@ -84,6 +85,15 @@ class NoisePlan:
     sensitivity: float
     device: DeviceNoise | None = None
     min_contributors: int = 0
+
+    @property
+    def device_limit(self) -> int:
+        """Largest absolute number that a device sends; what a modulus must hold for each of them.
+
+        One that draws more noise than this, with a chance under 1e-30, sends nothing.
+        """
+        noise = 0 if self.device is None else self.device.sigma
+        return math.ceil(self.sensitivity + _TAIL * noise)
 
     def deviation(self, num_contributors: int) -> float:
         """Standard deviation of the noise in the released sum, in the updates' own units."""
