@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk._core import add_on_grid
+from edge_sdk import _core
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.options import check_clipping_norm
 from edge_sdk.random_words import fractions
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 MAX_STEPS_IN_NORM = 1 << 22
+_SHRINK = 1 - 2.0**-40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,23 +72,47 @@ class Grid:
         likely = norm**2 + self.size / 4 + (norm + root / 2)
         return math.floor(min(likely, (norm + root) ** 2))
 
-    def add(self, total: NDArray[np.int64], delta: Mapping[str, Float32Array]) -> None:
-        """Add an update to a sum, rounded toward zero: no norm grows, in the C++ core.
+    def toward_zero(self, flat: Float32Array) -> NDArray[np.int64]:
+        """Round toward zero: no norm grows, so the bound is `steps_in_norm` itself.
 
-        One update changes the sum by at most `steps_in_norm` in L2 norm, checked in integers. The
-        bias, under a step for each number, is what a fine grid makes negligible.
+        The bias, under half a step for each number, is what a fine grid makes negligible.
 
         Args:
-            total: int64 `[size]`, contiguous; changed in place, by nothing if an error is raised.
-            delta: A clipped update, float32; its tensors follow each other in the order of names.
+            flat: A clipped update, float32 `[size]`, of norm at most `clipping_norm`.
+
+        Returns:
+            Integers, int64 `[size]`, whose L2 norm is at most `steps_in_norm`.
 
         Raises:
-            ShapeMismatchError: The update has not `size` numbers.
-            NonFiniteError: It holds NaN or infinity.
-            InvalidOptionError: It is not clipped.
+            InvalidOptionError: Another size, not finite, or not clipped.
+        """
+        total = np.zeros(self.size, np.int64)
+        self.add_toward_zero({"flat": flat}, total)
+        return total
+
+    def add_toward_zero(
+        self, delta: Mapping[str, Float32Array], total: NDArray[np.int64]
+    ) -> None:
+        """Round an update toward zero, in the core, and add it to a sum.
+
+        Args:
+            delta: A clipped update, float32; its tensors are taken as `flatten` does.
+            total: The sum, int64 `[size]`; on an error it is what it was.
+
+        Raises:
+            InvalidOptionError: As `toward_zero`.
         """
         ordered = {name: delta[name] for name in sorted(delta)}
-        add_on_grid(total, ordered, self.clipping_norm, self.steps_in_norm)
+        norm = _core.joint_norm(ordered)
+        if sum(tensor.size for tensor in ordered.values()) != self.size or not math.isfinite(norm):
+            msg = f"an update must be {self.size} finite numbers"
+            raise InvalidOptionError(msg)
+        if norm > self.clipping_norm * (1 + 1e-9):
+            msg = "an update must be clipped to the grid's clipping norm first"
+            raise InvalidOptionError(msg)
+        scale = self.steps_in_norm / self.clipping_norm
+        while not _core.add_rounded(total, ordered, scale, float(self.steps_in_norm**2)):
+            scale *= _SHRINK
 
     def stochastic(self, flat: Float32Array, random: RandomWords) -> NDArray[np.int64]:
         """Round each number up or down at random, again until the norm keeps its bound.
@@ -104,8 +129,7 @@ class Grid:
         Raises:
             InvalidOptionError: Another size, not finite, or not clipped.
         """
-        wide = self._clipped(flat)
-        exact = wide * (self.steps_in_norm / self.clipping_norm)
+        exact = flat.astype(np.float64) * self._scale(flat)
         low = np.floor(exact)
         rest = exact - low
         while True:
@@ -113,16 +137,17 @@ class Grid:
             if int(rounded @ rounded) <= self.stochastic_bound_squared:
                 return rounded
 
-    def _clipped(self, flat: Float32Array) -> NDArray[np.float64]:
-        """In double precision; refuses what would never end within the bound."""
+    def _scale(self, flat: Float32Array) -> float:
+        """Steps for 1.0; refuses what would not end within the bound."""
         if flat.shape != (self.size,) or not np.isfinite(flat).all():
             msg = f"an update must be {self.size} finite numbers"
             raise InvalidOptionError(msg)
+        # BLAS in double precision: far closer than this slack, which is far below any noise.
         wide = flat.astype(np.float64)
         if math.sqrt(float(wide @ wide)) > self.clipping_norm * (1 + 1e-9):
             msg = "an update must be clipped to the grid's clipping norm first"
             raise InvalidOptionError(msg)
-        return wide
+        return self.steps_in_norm / self.clipping_norm
 
 
 def flatten(tensors: Mapping[str, Float32Array]) -> Float32Array:

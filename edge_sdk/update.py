@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk._core import clip_update
+from edge_sdk import _core
 from edge_sdk.arrays import Float32Array, as_finite
 from edge_sdk.errors import BadStateError, BadUpdateError, NonFiniteError
 from edge_sdk.options import check_clipping_norm
@@ -43,11 +42,7 @@ def shareable_names(manifest: Manifest) -> tuple[str, ...]:
 
 def joint_norm(delta: Mapping[str, Float32Array]) -> float:
     """L2 norm over all tensors together, summed in float64; 0 for an empty update."""
-    total = 0.0
-    for values in delta.values():
-        wide = np.asarray(values, dtype=np.float64)
-        total += float(np.sum(wide * wide))
-    return math.sqrt(total)
+    return _core.joint_norm(dict(delta))
 
 
 def clip_to_norm(
@@ -63,16 +58,9 @@ def clip_to_norm(
         DtypeMismatchError: A tensor is not float32.
         NonFiniteError: A tensor holds NaN or infinity.
     """
-    return clip_with_norm(delta, clipping_norm)[0]
-
-
-def clip_with_norm(
-    delta: Mapping[str, Float32Array], clipping_norm: float
-) -> tuple[dict[str, Float32Array], float]:
-    """Like `clip_to_norm`; also gives the joint norm before the clip."""
     bound = check_clipping_norm(clipping_norm)
     checked = {name: as_finite(values, name=f"delta[{name!r}]") for name, values in delta.items()}
-    return clip_update(checked, bound)
+    return _core.clip_update(checked, bound)[0]
 
 
 def make_update(

@@ -1,5 +1,4 @@
 // The clip of an update for Python.
-#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,21 +49,27 @@ py::tuple clip(const py::object& delta, double clipping_norm) {
   return py::make_tuple(tensors, clipped.norm);
 }
 
-void add_to_sum(const py::object& total, const py::object& delta, double clipping_norm,
-                std::int32_t steps_in_norm) {
-  using Sum = py::array_t<std::int64_t, py::array::c_style>;
-  if (!py::isinstance<Sum>(total)) {
-    throw Error(ErrorCode::kDtypeMismatch, "total must be a contiguous int64 array");
-  }
-  auto sum = py::reinterpret_borrow<Sum>(total);
-  if (!sum.writeable()) {
-    throw Error(ErrorCode::kDtypeMismatch, "total must be writeable");
-  }
+double norm_of(const py::object& delta) {
   const HeldUpdate held = hold_update(delta);
-  std::int64_t* const data = sum.mutable_data();
-  const auto size = static_cast<std::size_t>(sum.size());
   const py::gil_scoped_release nogil;
-  add_on_grid(held.views, clipping_norm, steps_in_norm, data, size);
+  return joint_norm(held.views);
+}
+
+bool add_rounded_to(const py::object& total, const py::object& delta, double scale,
+                    double bound_squared) {
+  HeldArray<std::int64_t> sum = hold_array<std::int64_t>(total, "total");
+  const HeldUpdate held = hold_update(delta);
+  py::ssize_t size = 0;
+  for (const HeldArray<float>& tensor : held.arrays) size += tensor.array.size();
+  // A copy would take the sum in place of what was given.
+  const bool same = sum.array.ptr() == total.ptr();
+  if (!same || !sum.array.writeable() || sum.array.size() != size) {
+    throw Error(ErrorCode::kShapeMismatch, "total must be a dense, writeable int64 array of " +
+                                               std::to_string(size) + " numbers");
+  }
+  std::int64_t* const out = sum.array.mutable_data();
+  const py::gil_scoped_release nogil;
+  return add_rounded(held.views, scale, bound_squared, out);
 }
 
 }  // namespace
@@ -72,9 +77,12 @@ void add_to_sum(const py::object& total, const py::object& delta, double clippin
 void bind_update(py::module_& module) {
   module.def("clip_update", &clip, py::arg("delta"), py::arg("clipping_norm"),
              "Bound the joint L2 norm of an update; returns it, and its norm before.");
-  module.def("add_on_grid", &add_to_sum, py::arg("total"), py::arg("delta"),
-             py::arg("clipping_norm"), py::arg("steps_in_norm"),
-             "Add a clipped update, rounded towards zero to integers, to a sum in place.");
+  module.def("joint_norm", &norm_of, py::arg("delta"),
+             "L2 norm of a whole update; not finite iff one of its numbers is not.");
+  module.def("add_rounded", &add_rounded_to, py::arg("total"), py::arg("delta"), py::arg("scale"),
+             py::arg("bound_squared"),
+             "Add an update, scaled and rounded towards zero, to `total`, tensor after tensor; or "
+             "add nothing and return False where its sum of squares is above the bound.");
 }
 
 }  // namespace edge::bindings

@@ -46,30 +46,15 @@ TEST(a_clipped_update_never_passes_the_bound) {
   }
 }
 
-TEST(adds_integers_that_keep_the_bound) {
-  std::vector<float> values(1001);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i + 1));
-  const std::vector<float> corner = {3.0F, -4.0F};
-  for (const std::int32_t steps : {1, 5, 1 << 20, kMaxStepsInNorm}) {
-    for (const double bound : {1e-6, 1.0, 1e6}) {
-      const Clipped clipped = clip_update({view(values)}, bound);
-      const NamedView whole{"x", {clipped.tensors[0].data.get(), clipped.tensors[0].shape}};
-      std::vector<std::int64_t> total(values.size(), 7);
-      add_on_grid({whole}, bound, steps, total.data(), total.size());
-      double squares = 0;
-      for (const std::int64_t sum : total) {
-        squares += static_cast<double>(sum - 7) * static_cast<double>(sum - 7);
-      }
-      CHECK(squares <= static_cast<double>(steps) * static_cast<double>(steps));
-    }
-  }
-  std::vector<std::int64_t> two(2, 0);
-  add_on_grid({view(corner)}, 5, 5, two.data(), two.size());
-  CHECK(two[0] == 3 && two[1] == -4);
-  CHECK_THROWS(kInvalidOption, "clipped", add_on_grid({view(corner)}, 4, 5, two.data(), 2));
-  CHECK_THROWS(kInvalidOption, "steps_in_norm", add_on_grid({view(corner)}, 5, 0, two.data(), 2));
-  CHECK_THROWS(kShapeMismatch, "2 numbers", add_on_grid({view(values)}, 5, 5, two.data(), 2));
-  CHECK(two[0] == 3 && two[1] == -4);
+TEST(adds_integers_unless_their_norm_is_over_the_bound) {
+  const std::vector<float> corner = {3.5F, -4.5F};
+  const std::vector<float> rest = {0.25F};
+  std::vector<std::int64_t> total = {7, 7, 7};
+  CHECK(add_rounded({view(corner), view(rest)}, 1, 25, total.data()));
+  CHECK(total[0] == 10 && total[1] == 3 && total[2] == 7);
+  CHECK(!add_rounded({view(corner), view(rest)}, 1, 24, total.data()));
+  CHECK(!add_rounded({view(corner), view(rest)}, 2, 25, total.data()));
+  CHECK(total[0] == 10 && total[1] == 3 && total[2] == 7);
 }
 
 TEST(refuses_what_is_not_finite) {

@@ -159,7 +159,7 @@ def sum_on_grid(
     """Exact sum of clipped updates, rounded toward zero onto the grid; int64 `[size]`."""
     total = np.zeros(grid.size, np.int64)
     for delta in updates:
-        grid.add(total, delta)
+        grid.add_toward_zero(delta, total)
     return total
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk.update import clip_with_norm
+from edge_sdk.update import clip_to_norm, joint_norm
 from federated.rounds.records import Refusal
 
 if TYPE_CHECKING:
@@ -50,25 +50,29 @@ def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
     failed: Counter[str] = Counter()
     accepted: dict[str, Tensors] = {}
     num_clipped = 0
+    sampled = frozenset(task.cohort)
     for reply in replies:
         if reply.update is None:
             malformed = reply.failure == Refusal.MALFORMED
             (refused if malformed else failed)[str(reply.failure or "unknown")] += 1
             continue
-        reason = _refusal(reply, reply.update, task, accepted)
+        reason = _refusal(reply, reply.update, task, sampled, accepted)
         if reason is not None:
             refused[str(reason)] += 1
             continue
-        clipped, norm = clip_with_norm(reply.update.delta, task.clipping_norm)
+        delta = reply.update.delta
+        norm = joint_norm(delta)
         num_clipped += norm > task.clipping_norm * (1 + CLIP_SLACK)
-        accepted[reply.client_id] = clipped
+        # An honest update is not copied: of a large cohort, the copies are most of the work.
+        whole = norm <= task.clipping_norm
+        accepted[reply.client_id] = delta if whole else clip_to_norm(delta, task.clipping_norm)
     answered = {reply.client_id for reply in replies}
     return Admitted(
         updates={client: accepted[client] for client in sorted(accepted)},
         num_clipped=num_clipped,
         refused=dict(sorted(refused.items())),
         failed=dict(sorted(failed.items())),
-        num_missing=len(set(task.cohort) - answered),
+        num_missing=len(sampled - answered),
     )
 
 
@@ -90,9 +94,13 @@ def check_update(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Re
 
 
 def _refusal(
-    reply: Reply, update: ModelUpdate, task: RoundTask, accepted: Mapping[str, Tensors]
+    reply: Reply,
+    update: ModelUpdate,
+    task: RoundTask,
+    sampled: frozenset[str],
+    accepted: Mapping[str, Tensors],
 ) -> Refusal | None:
-    if reply.client_id not in task.cohort:
+    if reply.client_id not in sampled:
         return Refusal.NOT_SAMPLED
     if reply.server_round not in (None, task.server_round):
         return Refusal.STALE

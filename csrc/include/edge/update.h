@@ -33,17 +33,13 @@ double joint_norm(const std::vector<NamedView>& update) noexcept;
 /// @throws Error  kInvalidOption unless `clipping_norm` is finite and > 0; kNonFinite
 Clipped clip_update(const std::vector<NamedView>& update, double clipping_norm);
 
-/// Steps of a grid in a clipping norm, at most: their squares add up exactly in double precision.
-inline constexpr std::int32_t kMaxStepsInNorm = 1 << 22;
-
-/// Adds a clipped update to a sum of integers: its numbers, one tensor after the other, times
-/// `steps_in_norm / clipping_norm`, rounded towards zero. The squared norm of these integers is
-/// checked to be at most `steps_in_norm` squared, exactly; where rounding in double precision has
-/// lifted it over that, the factor shrinks a little.
-/// @param total  `[size]`; changed only if nothing is thrown
-/// @throws Error  kShapeMismatch if the update has not `size` numbers; kInvalidOption for a norm or
-///                steps out of range, or an update that is not clipped; kNonFinite
-void add_on_grid(const std::vector<NamedView>& update, double clipping_norm,
-                 std::int32_t steps_in_norm, std::int64_t* total, std::size_t size);
+/// Adds `value * scale`, rounded towards zero, to `total`, all tensors one after the other; unless
+/// the sum of squares of these integers is above `bound_squared`: then nothing is added, and the
+/// result is false.
+/// @param scale          such that each |value * scale| is below 2**31
+/// @param bound_squared  below 2**53
+/// @throws std::bad_alloc
+bool add_rounded(const std::vector<NamedView>& update, double scale, double bound_squared,
+                 std::int64_t* total);
 
 }  // namespace edge
