@@ -17,6 +17,7 @@ import numpy as np
 
 from edge_sdk.errors import DivergedError, InvalidOptionError
 from edge_sdk.update import clip_to_norm, joint_norm
+from federated.robust import AGGREGATORS, aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,8 @@ class RoundOptions:
         clipping_norm: L2 bound on one client's whole update, finite and positive.
         seed: Seed of the cohort sampling, at least 0.
         steps: Inner steps on the device, at least 1; None takes the bundle's own number.
+        aggregator: What stands for a round's updates: one of `federated.robust.AGGREGATORS`.
+        trim_share: Of "trimmed_mean": the share of updates left out at each end, in [0, 0.5).
     """
 
     rounds: int = 5
@@ -65,6 +68,8 @@ class RoundOptions:
     clipping_norm: float = 10.0
     seed: int = 0
     steps: int | None = None
+    aggregator: str = "mean"
+    trim_share: float = 0.1
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -80,6 +85,12 @@ class RoundOptions:
             if not (math.isfinite(rate) and rate > 0):
                 msg = f"{name} must be finite and > 0, got {rate!r}"
                 raise InvalidOptionError(msg)
+        if self.aggregator not in AGGREGATORS:
+            msg = f"aggregator must be one of {', '.join(AGGREGATORS)}, got {self.aggregator!r}"
+            raise InvalidOptionError(msg)
+        if not 0 <= self.trim_share < 0.5:
+            msg = f"trim_share must be in [0, 0.5), got {self.trim_share!r}"
+            raise InvalidOptionError(msg)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,7 +200,12 @@ def check_update(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Re
 
 
 def apply_round(
-    task: RoundTask, replies: Sequence[Reply], *, server_lr: float
+    task: RoundTask,
+    replies: Sequence[Reply],
+    *,
+    server_lr: float,
+    aggregator: str = "mean",
+    trim_share: float = 0.1,
 ) -> tuple[dict[str, NDArray[np.float32]], RoundReport]:
     """Take one server step: `w += server_lr * mean(delta)` over the updates that can be used.
 
@@ -200,6 +216,8 @@ def apply_round(
         task: The round, with the tensors it starts from.
         replies: What came back, in any order; of a client's several updates, the first counts.
         server_lr: Length of the step.
+        aggregator: What stands for the updates, see `RoundOptions`.
+        trim_share: See there.
 
     Returns:
         The new shared tensors, float32 (the old values if no update is usable), and the report.
@@ -224,7 +242,7 @@ def apply_round(
             num_clipped += 1
         accepted[reply.client_id] = clip_to_norm(reply.update.delta, task.clipping_norm)
 
-    shared, step_norm = _server_step(task.shared, accepted, server_lr)
+    shared, step_norm = _server_step(task.shared, accepted, server_lr, aggregator, trim_share)
     norms = [joint_norm(accepted[client]) for client in sorted(accepted)]
     answered = {reply.client_id for reply in replies}
     return shared, RoundReport(
@@ -273,7 +291,13 @@ def run_rounds(
             clipping_norm=options.clipping_norm,
             steps=options.steps,
         )
-        current, report = apply_round(task, collect(task), server_lr=options.server_lr)
+        current, report = apply_round(
+            task,
+            collect(task),
+            server_lr=options.server_lr,
+            aggregator=options.aggregator,
+            trim_share=options.trim_share,
+        )
         reports.append(report)
         if on_round is not None:
             on_round(report, current)
@@ -291,18 +315,20 @@ def _refusal(
 
 
 def _server_step(
-    shared: Tensors, accepted: Mapping[str, Tensors], server_lr: float
+    shared: Tensors,
+    accepted: Mapping[str, Tensors],
+    server_lr: float,
+    aggregator: str,
+    trim_share: float,
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """Add the mean update; returns the new tensors and the norm of the step."""
+    """Add what stands for the updates; returns the new tensors and the norm of the step."""
     if not accepted:
         return {name: np.array(value, np.float32) for name, value in shared.items()}, 0.0
     stepped: dict[str, NDArray[np.float32]] = {}
     squares = []
     for name, value in shared.items():
-        total = np.zeros(value.shape, np.float64)
-        for client in sorted(accepted):
-            total += accepted[client][name]
-        step = server_lr * total / len(accepted)
+        deltas = [accepted[client][name] for client in sorted(accepted)]
+        step = server_lr * aggregate(deltas, aggregator, trim_share)
         squares.append(float(np.sum(np.square(step))))
         with np.errstate(over="ignore"):
             stepped[name] = (value.astype(np.float64) + step).astype(np.float32)
