@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_sdk import _core
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.options import check_clipping_norm
 from edge_sdk.random_words import fractions
@@ -85,12 +86,29 @@ class Grid:
         Raises:
             InvalidOptionError: Another size, not finite, or not clipped.
         """
-        scale = self._scale(flat)
-        wide = flat.astype(np.float64)
-        while True:
-            rounded = (wide * scale).astype(np.int64)
-            if int(rounded @ rounded) <= self.steps_in_norm**2:
-                return rounded
+        total = np.zeros(self.size, np.int64)
+        self.add_toward_zero([flat], total)
+        return total
+
+    def add_toward_zero(self, tensors: list[Float32Array], total: NDArray[np.int64]) -> None:
+        """Round an update toward zero, in the core, and add it to a sum.
+
+        Args:
+            tensors: A clipped update: float32, in the order of `flatten`.
+            total: The sum, int64 `[size]`; on an error it is what it was.
+
+        Raises:
+            InvalidOptionError: As `toward_zero`.
+        """
+        norm = _core.joint_norm(tensors)
+        if sum(tensor.size for tensor in tensors) != self.size or not math.isfinite(norm):
+            msg = f"an update must be {self.size} finite numbers"
+            raise InvalidOptionError(msg)
+        if norm > self.clipping_norm * (1 + 1e-9):
+            msg = "an update must be clipped to the grid's clipping norm first"
+            raise InvalidOptionError(msg)
+        scale = self.steps_in_norm / self.clipping_norm
+        while not _core.add_rounded(total, tensors, scale, float(self.steps_in_norm**2)):
             scale *= _SHRINK
 
     def stochastic(self, flat: Float32Array, random: RandomWords) -> NDArray[np.int64]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_sdk import _core
 from edge_sdk.arrays import Float32Array, as_finite
-from edge_sdk.errors import BadStateError, BadUpdateError, NonFiniteError
+from edge_sdk.errors import (
+    BadStateError,
+    BadUpdateError,
+    DtypeMismatchError,
+    NonFiniteError,
+)
 from edge_sdk.options import check_clipping_norm
 
 if TYPE_CHECKING:
@@ -42,11 +47,7 @@ def shareable_names(manifest: Manifest) -> tuple[str, ...]:
 
 def joint_norm(delta: Mapping[str, Float32Array]) -> float:
     """L2 norm over all tensors together, summed in float64; 0 for an empty update."""
-    total = 0.0
-    for values in delta.values():
-        wide = np.asarray(values, dtype=np.float64)
-        total += float(np.sum(wide * wide))
-    return math.sqrt(total)
+    return _core.joint_norm(list(delta.values()))
 
 
 def clip_to_norm(
@@ -63,11 +64,13 @@ def clip_to_norm(
         NonFiniteError: A tensor holds NaN or infinity.
     """
     bound = check_clipping_norm(clipping_norm)
-    checked = {name: as_finite(values, name=f"delta[{name!r}]") for name, values in delta.items()}
-    norm = joint_norm(checked)
-    if norm <= bound:
-        return {name: values.copy() for name, values in checked.items()}
-    return {name: _scaled_down(values, bound / norm) for name, values in checked.items()}
+    try:
+        _, clipped = _core.clip(list(delta.values()), bound)
+    except (DtypeMismatchError, NonFiniteError):
+        for name, values in delta.items():  # which one it is
+            as_finite(values, name=f"delta[{name!r}]")
+        raise
+    return dict(zip(delta, clipped, strict=True))
 
 
 def make_update(
@@ -114,11 +117,3 @@ def _difference(spec: TensorSpec, manifest: Manifest, start: State, adapted: Sta
     if spec.role == "slot":
         values[len(manifest.labels) :] = 0
     return values
-
-
-def _scaled_down(values: Float32Array, scale: float) -> Float32Array:
-    """`values * scale` for 0 < scale < 1, rounded towards zero."""
-    exact = values.astype(np.float64) * scale
-    rounded = exact.astype(np.float32)
-    inward = np.nextafter(rounded, np.float32(0))
-    return np.where(np.abs(rounded) > np.abs(exact), inward, rounded)

@@ -40,7 +40,7 @@ from federated.rounds.sampling import fixed_cohort, poisson_cohort, sample_cohor
 from federated.rounds.server_optimizer import server_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from numpy.typing import NDArray

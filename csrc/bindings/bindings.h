@@ -12,6 +12,7 @@ namespace edge::bindings {
 void bind_state(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
 void bind_cohort(pybind11::module_& module);
+void bind_clip(pybind11::module_& module);
 void bind_graph_check(pybind11::module_& module);
 
 /// pybind11 holds objects as non-const; State has const methods only.

@@ -35,6 +35,7 @@ PYBIND11_MODULE(_core, module) {
   edge::bindings::bind_state(module);
   edge::bindings::bind_engine(module);
   edge::bindings::bind_cohort(module);
+  edge::bindings::bind_clip(module);
   edge::bindings::bind_graph_check(module);
   py::tuple codes(edge::kAllErrorCodes.size());
   for (std::size_t i = 0; i < codes.size(); ++i)

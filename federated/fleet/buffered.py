@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from federated.fleet.devices import Devices
     from federated.fleet.driver import Work
     from federated.fleet.timeline import Load
-    from federated.round_core import Reply, RoundTask, Tensors
+    from federated.round_core import Reply, RoundTask
+    from federated.rounds.records import Tensors
 
 _POLL_S = 60.0
 _NOBODY = Visits(np.empty(0, np.int64), np.empty(0, np.int64), *(np.empty(0) for _ in range(4)))
@@ -55,10 +56,13 @@ class BufferedDriver:
         work: Makes the updates.
 
     Attributes:
+        candidates: The clients that the round core may sample: those whose updates are in the
+            buffer.
         reports: One a round that has run.
     """
 
     def __init__(self, devices: Devices, config: FleetConfig, load: Load, work: Work) -> None:
+        self.candidates = Candidates(self._fill)
         self._devices, self._config, self._load, self._work = devices, config, load, work
         self._now = config.availability.start_hour * HOUR_S
         self._opened = self._next_check_in = self._now
@@ -77,10 +81,6 @@ class BufferedDriver:
     def cohort_size(self) -> int:
         """Clients that the round core is to sample: the whole buffer."""
         return self._config.round.replies
-
-    def candidates(self) -> Candidates:
-        """The clients that the round core may sample: those whose updates are in the buffer."""
-        return Candidates(self._fill)
 
     def collect(self, task: RoundTask) -> list[Reply]:
         """Compute the buffer's updates, each from the tensors that its device had started from."""

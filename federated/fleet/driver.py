@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from federated.fleet.config import FleetConfig
     from federated.fleet.devices import Devices
-    from federated.round_core import Reply, RoundTask, Tensors
+    from federated.round_core import Reply, RoundTask
+    from federated.rounds.records import Tensors
 
     Int = NDArray[np.int64]
     Work: TypeAlias = Callable[[RoundTask, Tensors, Int, Int], list[Reply]]
@@ -70,23 +71,37 @@ class VisitReport:
 
 
 class Candidates(Sequence[str]):
-    """The clients that may be sampled now: the round core reads them anew for each round."""
+    """The clients that may be sampled for a round.
+
+    The round core reads them anew for each round, as often as it likes; the driver is asked when
+    that is first read, and again only after `forget`.
+    """
 
     def __init__(self, current: Callable[[], Sequence[str]]) -> None:
         self._current = current
+        self._known: Sequence[str] | None = None
+
+    def forget(self) -> None:
+        """The round is over."""
+        self._known = None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._current())
+        return iter(self._ids())
 
     def __len__(self) -> int:
-        return len(self._current())
+        return len(self._ids())
 
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[str]: ...
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return self._current()[index]
+        return self._ids()[index]
+
+    def _ids(self) -> Sequence[str]:
+        if self._known is None:
+            self._known = self._current()
+        return self._known
 
 
 class SynchronousDriver:
@@ -97,12 +112,26 @@ class SynchronousDriver:
         config: Its settings.
         load: What a round asks of a device.
         work: Makes the updates of the devices that are in time.
+        everyone: Any device may be sampled, whether it has checked in or not, and one that has not
+            is lost; no reply closes a round. So private rounds need it: their sampling rate is over
+            a population that does not change, and one device's reply must not displace another's.
 
     Attributes:
+        candidates: The clients that the round core may sample.
         reports: One a round that has run.
     """
 
-    def __init__(self, devices: Devices, config: FleetConfig, load: Load, work: Work) -> None:
+    def __init__(
+        self,
+        devices: Devices,
+        config: FleetConfig,
+        load: Load,
+        work: Work,
+        *,
+        everyone: bool = False,
+    ) -> None:
+        self._everyone = everyone
+        self.candidates = Candidates(self._check_in)
         self._devices, self._config, self._load, self._work = devices, config, load, work
         self._now = config.availability.start_hour * HOUR_S
         self._until: NDArray[np.float64] = np.empty(0)
@@ -111,11 +140,8 @@ class SynchronousDriver:
     @property
     def cohort_size(self) -> int:
         """Clients that the round core is to sample."""
-        return self._config.round.cohort_size
-
-    def candidates(self) -> Candidates:
-        """The clients that the round core may sample."""
-        return Candidates(self._check_in)
+        rules = self._config.round
+        return rules.replies if self._everyone else rules.cohort_size
 
     def collect(self, task: RoundTask) -> list[Reply]:
         """Let a cohort live through its round; returns the replies that are in time."""
@@ -127,7 +153,8 @@ class SynchronousDriver:
             self._devices, self._config, self._load, chosen, self._until[chosen], now, event
         )
         rules = self._config.round
-        visits, self._now = close(visits, replies=rules.replies, deadline=opened + rules.deadline_s)
+        wanted = len(chosen) if self._everyone else rules.replies
+        visits, self._now = close(visits, replies=wanted, deadline=opened + rules.deadline_s)
         self._devices.spend(chosen, visits.bytes_down + visits.bytes_up, visits.joules, opened)
         available = int(np.count_nonzero(self._until > -np.inf))
         self.reports.append(report_of(visits, opened, self._now, available))
@@ -141,6 +168,8 @@ class SynchronousDriver:
         give_up = self._now + self._config.round.patience_s
         while True:
             self._until = self._devices.available_until(self._now)
+            if self._everyone:
+                return self._devices.ids
             here = np.flatnonzero(self._until > -np.inf)
             if len(here) >= self.cohort_size or (self._now >= give_up and len(here)):
                 ids = self._devices.ids

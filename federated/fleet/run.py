@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from federated.fleet.algorithms.base import Algorithm
     from federated.fleet.config import FleetConfig
     from federated.fleet.driver import VisitReport
-    from federated.round_core import RoundReport, Tensors
+    from federated.round_core import PrivateRounds, RoundReport
+    from federated.rounds.records import Tensors
 
     OnRound = Callable[[RoundReport, VisitReport, dict[str, Score]], None]
 
@@ -85,6 +86,7 @@ def run_fleet(
     metrics: MetricsFile | None = None,
     on_round: OnRound | None = None,
     algorithm: Algorithm | None = None,
+    privacy: PrivateRounds | None = None,
 ) -> FleetResult:
     """Run rounds over a fleet.
 
@@ -95,11 +97,16 @@ def run_fleet(
         metrics: Where a line is written for each round.
         on_round: Called after each round.
         algorithm: What devices do, where the caller wants to keep hold of it; made anew by default.
+        privacy: Makes the rounds private: `round.replies` is then the cohort's mean size, drawn
+            from all devices, and `round.over_selection` is not used.
 
     Raises:
-        InvalidOptionError: The algorithm does not fit the bundle.
+        InvalidOptionError: The algorithm does not fit the bundle, or privacy the algorithm.
         NotEnoughClientsError: No device checked in for longer than the coordinator waits.
     """
+    if privacy is not None and config.algorithm.asynchronous:
+        msg = "who comes when he can is no random sample; private rounds are synchronous"
+        raise InvalidOptionError(msg)
     if algorithm is None:
         algorithm = make_algorithm(engine, config.algorithm, threads=config.threads)
     steps = config.round.steps or None
@@ -108,8 +115,11 @@ def run_fleet(
     size = 4 * sum(value.size for value in shared.values())
     load = Load(steps=algorithm.own_steps(steps), bytes_down=size, bytes_up=size)
     work = Training(engine, algorithm, data, devices, config.attack, config.seed)
-    kind = BufferedDriver if config.algorithm.asynchronous else SynchronousDriver
-    driver = kind(devices, config, load, work)
+    driver: BufferedDriver | SynchronousDriver
+    if config.algorithm.asynchronous:
+        driver = BufferedDriver(devices, config, load, work)
+    else:
+        driver = SynchronousDriver(devices, config, load, work, everyone=privacy is not None)
     clock = [time.process_time()]
 
     def after_round(report: RoundReport, now: Tensors) -> None:
@@ -119,6 +129,7 @@ def run_fleet(
             scores["before_teaching"] = score(before_teaching(algorithm, now, data.held_out))
             scores["after_teaching"] = score(after_teaching(algorithm, now, data.held_out, steps))
         visits = driver.reports[-1]
+        driver.candidates.forget()
         clock.append(time.process_time())
         if metrics is not None:
             metrics.write(round_line(report, visits, scores, clock[-1] - clock[-2]))
@@ -127,11 +138,12 @@ def run_fleet(
 
     result = run_rounds(
         shared,
-        driver.candidates(),
+        driver.candidates,
         engine.bundle.digest,
         round_options(config, driver.cohort_size),
         driver.collect,
         after_round,
+        privacy=privacy,
     )
     return FleetResult(
         shared=result.shared,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edge_sdk import Engine
     from federated.fleet.algorithms.base import Algorithm
     from federated.fleet.users import HeldOut
-    from federated.round_core import Tensors
+    from federated.rounds.records import Tensors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

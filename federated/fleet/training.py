@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from federated.fleet.devices import Devices
     from federated.fleet.options import AttackOptions
     from federated.fleet.users import FleetData
-    from federated.round_core import RoundTask, Tensors
+    from federated.round_core import RoundTask
+    from federated.rounds.records import Tensors
 
 _AT_ONCE = 512  # devices whose examples and states are in memory at a time
 

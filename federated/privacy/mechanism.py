@@ -148,7 +148,7 @@ def sum_on_grid(
     """Exact sum of clipped updates, rounded toward zero onto the grid; int64 `[size]`."""
     total = np.zeros(grid.size, np.int64)
     for delta in updates:
-        total += grid.toward_zero(flatten(delta))
+        grid.add_toward_zero([delta[name] for name in sorted(delta)], total)
     return total
 
 

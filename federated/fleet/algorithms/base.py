@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edge_sdk import Engine
     from federated.fleet.options import AlgorithmOptions
-    from federated.round_core import Tensors
+    from federated.rounds.records import Tensors
 
     StepRule: TypeAlias = Callable[[State, State], State]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge_sdk import State
     from edge_sdk.errors import EdgeError
-    from federated.round_core import Tensors
+    from federated.rounds.records import Tensors
 
 
 class FedAvg(Algorithm):

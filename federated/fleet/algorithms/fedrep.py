@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_sdk import Engine
     from edge_sdk.errors import EdgeError
     from federated.fleet.options import AlgorithmOptions
-    from federated.round_core import Tensors
+    from federated.rounds.records import Tensors
 
 
 class FedRep(FedPer):

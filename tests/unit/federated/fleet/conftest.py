@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from federated.round_core import RoundTask, Tensors
+    from federated.round_core import RoundTask
+    from federated.rounds.records import Tensors
 
 ALWAYS = AvailabilityOptions(require_charging=False, require_wifi=False)
 NO_DROPOUT = DropoutOptions(before_start=0.0, training=0.0, upload=0.0, stragglers=0.0)

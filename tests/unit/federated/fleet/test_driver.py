@@ -25,7 +25,12 @@ def run(driver: Driver, rounds: int, clipping_norm: float = 100.0) -> RunResult:
         rounds=rounds, cohort_size=driver.cohort_size, clipping_norm=clipping_norm, seed=5
     )
     return run_rounds(
-        {"w": np.zeros(4, np.float32)}, driver.candidates(), "digest", options, driver.collect
+        {"w": np.zeros(4, np.float32)},
+        driver.candidates,
+        "digest",
+        options,
+        driver.collect,
+        lambda _report, _shared: driver.candidates.forget(),
     )
 
 
@@ -111,9 +116,8 @@ def test_a_buffered_server_steps_at_each_full_buffer_and_weighs_by_staleness() -
     staleness = [visits.staleness for visits in driver.reports]
     assert staleness[0] == 0
     assert max(staleness) > 0.5
-    # within a round, devices that had started from older tensors are computed from those
-    values = [value for _, value in work.calls]
-    assert values != sorted(values)
+    # what had started from the first tensors is computed from those in later rounds, too
+    assert [value for _, value in work.calls].count(0.0) > 1
     assert float(result.shared["w"][0]) < 8.0  # stale updates count less
     assert float(result.shared["w"][0]) > 8.0 / np.sqrt(1 + max(staleness) + 2)
 
