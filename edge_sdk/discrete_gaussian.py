@@ -1,8 +1,9 @@
 """Exact samples of the discrete Gaussian, in integer arithmetic.
 
-Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy" (NeurIPS 2020), algorithms
-1 to 3, over whole arrays. No floating-point number takes part, so there is no low bit in which noise
-and value could be told apart (Mironov, "On Significance of the Least Significant Bits", CCS 2012).
+Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy" (NeurIPS 2020),
+algorithms 1 to 3, over whole arrays. No floating-point number takes part, so there is no low bit in
+which noise and value could be told apart (Mironov, "On Significance of the Least Significant Bits
+for Differential Privacy", CCS 2012).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def sample_discrete_gaussian(sigma: int, count: int, random: RandomWords) -> NDA
 
 
 def _discrete_laplace(scale: int, count: int, random: RandomWords) -> NDArray[np.int64]:
-    """Algorithm 2 with s = 1: probabilities proportional to `exp(-|x| / scale)`; some, `<= count`."""
+    """Algorithm 2 with s = 1: up to `count` with probabilities as `exp(-|x| / scale)`."""
     low = integers_below(scale, count, random)
     low = low[_bernoulli_exp_fraction(low, scale, random)]
     size = low + scale * _exp_runs(len(low), random)

@@ -87,28 +87,31 @@ class Grid:
             InvalidOptionError: Another size, not finite, or not clipped.
         """
         total = np.zeros(self.size, np.int64)
-        self.add_toward_zero([flat], total)
+        self.add_toward_zero({"flat": flat}, total)
         return total
 
-    def add_toward_zero(self, tensors: list[Float32Array], total: NDArray[np.int64]) -> None:
+    def add_toward_zero(
+        self, delta: Mapping[str, Float32Array], total: NDArray[np.int64]
+    ) -> None:
         """Round an update toward zero, in the core, and add it to a sum.
 
         Args:
-            tensors: A clipped update: float32, in the order of `flatten`.
+            delta: A clipped update, float32; its tensors are taken as `flatten` does.
             total: The sum, int64 `[size]`; on an error it is what it was.
 
         Raises:
             InvalidOptionError: As `toward_zero`.
         """
-        norm = _core.joint_norm(tensors)
-        if sum(tensor.size for tensor in tensors) != self.size or not math.isfinite(norm):
+        ordered = {name: delta[name] for name in sorted(delta)}
+        norm = _core.joint_norm(ordered)
+        if sum(tensor.size for tensor in ordered.values()) != self.size or not math.isfinite(norm):
             msg = f"an update must be {self.size} finite numbers"
             raise InvalidOptionError(msg)
         if norm > self.clipping_norm * (1 + 1e-9):
             msg = "an update must be clipped to the grid's clipping norm first"
             raise InvalidOptionError(msg)
         scale = self.steps_in_norm / self.clipping_norm
-        while not _core.add_rounded(total, tensors, scale, float(self.steps_in_norm**2)):
+        while not _core.add_rounded(total, ordered, scale, float(self.steps_in_norm**2)):
             scale *= _SHRINK
 
     def stochastic(self, flat: Float32Array, random: RandomWords) -> NDArray[np.int64]:
@@ -165,5 +168,8 @@ def unflatten(flat: NDArray[np.float64], shapes: Shapes) -> dict[str, NDArray[np
     if flat.shape != (sum(sizes),):
         msg = f"the tensors hold {sum(sizes)} numbers, got {list(flat.shape)}"
         raise InvalidOptionError(msg)
-    parts = np.split(flat, np.cumsum(sizes)[:-1])
-    return {name: part.reshape(shapes[name]) for name, part in zip(names, parts, strict=True)}
+    ends = np.cumsum(sizes)
+    return {
+        name: flat[end - size : end].reshape(shapes[name])
+        for name, size, end in zip(names, sizes, ends, strict=True)
+    }

@@ -1,4 +1,4 @@
-"""Random 64-bit words: from the operating system where privacy rests on them, from a seed in tests."""
+"""Random 64-bit words: from the operating system where privacy rests on them, or from a seed."""
 
 from __future__ import annotations
 

@@ -9,12 +9,7 @@ import numpy as np
 
 from edge_sdk import _core
 from edge_sdk.arrays import Float32Array, as_finite
-from edge_sdk.errors import (
-    BadStateError,
-    BadUpdateError,
-    DtypeMismatchError,
-    NonFiniteError,
-)
+from edge_sdk.errors import BadStateError, BadUpdateError, NonFiniteError
 from edge_sdk.options import check_clipping_norm
 
 if TYPE_CHECKING:
@@ -47,30 +42,32 @@ def shareable_names(manifest: Manifest) -> tuple[str, ...]:
 
 def joint_norm(delta: Mapping[str, Float32Array]) -> float:
     """L2 norm over all tensors together, summed in float64; 0 for an empty update."""
-    return _core.joint_norm(list(delta.values()))
+    return _core.joint_norm(dict(delta))
 
 
 def clip_to_norm(
     delta: Mapping[str, Float32Array], clipping_norm: float
 ) -> dict[str, Float32Array]:
-    """Scale the whole update so that its joint norm is at most `clipping_norm`.
+    """Scale the whole update so that its joint norm is at most `clipping_norm`, in the C++ core.
 
     An update within the bound keeps its bits. A scaled one is rounded towards zero, so
-    rounding never lifts it over the bound.
+    rounding never lifts it over the bound. The same bits on every machine.
 
     Raises:
         InvalidOptionError: `clipping_norm` is not a finite number > 0.
         DtypeMismatchError: A tensor is not float32.
         NonFiniteError: A tensor holds NaN or infinity.
     """
+    return clip_with_norm(delta, clipping_norm)[0]
+
+
+def clip_with_norm(
+    delta: Mapping[str, Float32Array], clipping_norm: float
+) -> tuple[dict[str, Float32Array], float]:
+    """Like `clip_to_norm`; also gives the joint norm before the clip."""
     bound = check_clipping_norm(clipping_norm)
-    try:
-        _, clipped = _core.clip(list(delta.values()), bound)
-    except (DtypeMismatchError, NonFiniteError):
-        for name, values in delta.items():  # which one it is
-            as_finite(values, name=f"delta[{name!r}]")
-        raise
-    return dict(zip(delta, clipped, strict=True))
+    checked = {name: as_finite(values, name=f"delta[{name!r}]") for name, values in delta.items()}
+    return _core.clip_update(checked, bound)
 
 
 def make_update(

@@ -9,7 +9,7 @@ order they arrive in. The parts are in `federated.rounds` and `federated.privacy
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +20,13 @@ from edge_sdk.update import joint_norm
 from federated.privacy.mechanism import (
     SecureSum,
     next_clipping_norm,
-    plan_noise,
     release,
     release_noised,
     sum_on_grid,
 )
 from federated.rounds.admission import admit, check_update
 from federated.rounds.aggregation import aggregate
+from federated.rounds.planning import PrivateRounds, check_options, round_noise, round_task
 from federated.rounds.records import (
     Refusal,
     Reply,
@@ -36,7 +36,7 @@ from federated.rounds.records import (
     RunResult,
     RunState,
 )
-from federated.rounds.sampling import fixed_cohort, poisson_cohort, sample_cohort
+from federated.rounds.sampling import sample_cohort
 from federated.rounds.server_optimizer import server_step
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_sdk.random_words import RandomWords
-    from federated.privacy.mechanism import NoisePlan
-    from federated.privacy.options import PrivacyOptions
     from federated.rounds.admission import Admitted
     from federated.rounds.records import Tensors
 
@@ -69,24 +66,6 @@ __all__ = [
     "sample_cohort",
     "start_state",
 ]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PrivateRounds:
-    """What makes rounds private.
-
-    Attributes:
-        options: Noise, sampling, budget.
-        charge: Called with a round's number before anything of it leaves the server: records what it
-            costs where a restart finds it, or raises `BudgetExhaustedError`.
-        settle: Called with its number when the round's outcome is kept: no later attempt is free.
-        words: Randomness of a round (its number, and what for); the operating system's outside tests.
-    """
-
-    options: PrivacyOptions
-    charge: Callable[[int], None]
-    settle: Callable[[int], None]
-    words: Callable[[int, str], RandomWords]
 
 
 def start_state(shared: Tensors, options: RoundOptions) -> RunState:
@@ -136,10 +115,10 @@ def run_rounds(
         DivergedError: A server step left the finite numbers.
         InvalidOptionError: The options cannot be had together.
     """
-    _check_together(options, privacy, client_ids)
+    check_options(options, privacy, client_ids)
     state = start if start is not None else start_state(shared, options)
     while state.next_round < options.rounds:
-        task = _task(state, client_ids, bundle_digest, options, privacy)
+        task = round_task(state, client_ids, bundle_digest, options, privacy)
         if privacy is not None:
             privacy.charge(state.next_round)
         state = next_state(state, task, collect(task), options, privacy, len(set(client_ids)))
@@ -234,7 +213,7 @@ def _private_round(
     privacy: PrivateRounds,
     num_clients: int,
 ) -> RunState:
-    plan = _plan(state, task.clipping_norm, privacy)
+    plan = round_noise(state, privacy)
     denominator = float(min(options.cohort_size, num_clients))
     bound = task.clipping_norm
     if isinstance(outcome, SecureSum):
@@ -303,71 +282,3 @@ def _report(task: RoundTask, admitted: Admitted, **figures: float) -> RoundRepor
         clipping_norm=task.clipping_norm,
         **figures,
     )
-
-
-def _task(
-    state: RunState,
-    client_ids: Sequence[str],
-    bundle_digest: str,
-    options: RoundOptions,
-    privacy: PrivateRounds | None,
-) -> RoundTask:
-    asked = math.ceil(options.cohort_size * options.over_selection)
-    plan = None if privacy is None else _plan(state, state.clipping_norm, privacy)
-    return RoundTask(
-        server_round=state.next_round,
-        cohort=_cohort(state.next_round, client_ids, asked, options, privacy),
-        shared=state.shared,
-        bundle_digest=bundle_digest,
-        clipping_norm=state.clipping_norm,
-        steps=options.steps,
-        close_at=options.cohort_size if options.over_selection > 1 else None,
-        device_noise=None if plan is None else plan.device,
-    )
-
-
-def _cohort(
-    server_round: int,
-    client_ids: Sequence[str],
-    asked: int,
-    options: RoundOptions,
-    privacy: PrivateRounds | None,
-) -> tuple[str, ...]:
-    if privacy is None:
-        rng = np.random.default_rng([options.seed, server_round])
-        return sample_cohort(client_ids, asked, rng)
-    words = privacy.words(server_round, "cohort")
-    if privacy.options.sampling == "poisson":
-        return poisson_cohort(client_ids, sampling_rate(options, client_ids), words)
-    if privacy.options.sampling == "fixed":
-        return fixed_cohort(client_ids, asked, words)
-    return tuple(sorted(set(client_ids)))
-
-
-def sampling_rate(options: RoundOptions, client_ids: Sequence[str]) -> float:
-    """Chance of each client to be in a Poisson cohort of `options.cohort_size` on average."""
-    return min(1.0, options.cohort_size / len(set(client_ids)))
-
-
-def _plan(state: RunState, clipping_norm: float, privacy: PrivateRounds) -> NoisePlan:
-    size = sum(value.size for value in state.shared.values())
-    return plan_noise(privacy.options, clipping_norm, size)
-
-
-def _check_together(
-    options: RoundOptions, privacy: PrivateRounds | None, client_ids: Sequence[str]
-) -> None:
-    if privacy is None:
-        return
-    if options.aggregator != "mean":
-        msg = f"noise is scaled to a sum; {options.aggregator} has no bound on one user's influence"
-        raise InvalidOptionError(msg)
-    if options.over_selection > 1:
-        msg = (
-            "over_selection closes a round at a number of replies, so that one user can displace "
-            "another, which the noise is not scaled for; set it to 1 in private rounds"
-        )
-        raise InvalidOptionError(msg)
-    if privacy.options.min_contributors > len(set(client_ids)):
-        msg = f"min_contributors is above the {len(set(client_ids))} clients there are"
-        raise InvalidOptionError(msg)

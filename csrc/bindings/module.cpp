@@ -35,8 +35,8 @@ PYBIND11_MODULE(_core, module) {
   edge::bindings::bind_state(module);
   edge::bindings::bind_engine(module);
   edge::bindings::bind_cohort(module);
-  edge::bindings::bind_clip(module);
   edge::bindings::bind_graph_check(module);
+  edge::bindings::bind_update(module);
   py::tuple codes(edge::kAllErrorCodes.size());
   for (std::size_t i = 0; i < codes.size(); ++i)
     codes[i] = edge::code_name(edge::kAllErrorCodes[i]);

@@ -148,7 +148,7 @@ def sum_on_grid(
     """Exact sum of clipped updates, rounded toward zero onto the grid; int64 `[size]`."""
     total = np.zeros(grid.size, np.int64)
     for delta in updates:
-        grid.add_toward_zero([delta[name] for name in sorted(delta)], total)
+        grid.add_toward_zero(delta, total)
     return total
 
 
@@ -190,9 +190,7 @@ def next_clipping_norm(
     Andrew et al. 2021, algorithm 1: geometric steps from the noised share of updates under the
     bound. One user changes the sum of -1 (clipped) and +1 (not) by 1.
     """
-    count = sum(
-        1 if joint_norm(delta) < clipping_norm * _CLIPPED else -1 for delta in updates
-    )
+    count = sum(1 if joint_norm(delta) < clipping_norm * _CLIPPED else -1 for delta in updates)
     sigma = math.ceil(options.count_multiplier * _COUNT_STEPS)
     _check_sigma(sigma)
     noise = int(sample_discrete_gaussian(sigma, 1, random)[0])

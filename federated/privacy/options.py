@@ -30,11 +30,11 @@ class PrivacyOptions:
         min_contributors: With `distributed`: how many shares are enough; with fewer, nothing is
             released. More of them only add noise.
         accountant: `pld` (tighter) or `rdp`: which figure the budget is held to.
-        target_quantile: Share of updates that the clipping norm should leave whole, in (0, 1), found
-            by private quantile tracking; 0 keeps the norm fixed.
+        target_quantile: Share of updates that the clipping norm should leave whole, in (0, 1),
+            found by private quantile tracking; 0 keeps the norm fixed.
         quantile_rate: How fast the norm moves, positive.
-        count_noise_multiplier: Noise on the count that tracking needs, over what one user changes in
-            it, above `noise_multiplier`; 0 takes 5 times that one.
+        count_noise_multiplier: Noise on the count that tracking needs, over what one user changes
+            in it, above `noise_multiplier`; 0 takes 5 times that one.
     """
 
     noise_multiplier: float = 1.0
@@ -98,4 +98,4 @@ class PrivacyOptions:
         """
         if not self.target_quantile:
             return self.noise_multiplier
-        return (self.noise_multiplier**-2 - self.count_multiplier**-2) ** -0.5
+        return 1 / math.sqrt(self.noise_multiplier**-2 - self.count_multiplier**-2)

@@ -50,19 +50,19 @@ def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
     failed: Counter[str] = Counter()
     accepted: dict[str, Tensors] = {}
     num_clipped = 0
+    sampled = frozenset(task.cohort)
     for reply in replies:
         if reply.update is None:
             malformed = reply.failure == Refusal.MALFORMED
             (refused if malformed else failed)[str(reply.failure or "unknown")] += 1
             continue
-        reason = _refusal(reply, reply.update, task, accepted)
+        reason = _refusal(reply, reply.update, task, sampled, accepted)
         if reason is not None:
             refused[str(reason)] += 1
             continue
         delta = reply.update.delta
         norm = joint_norm(delta)
-        if norm > task.clipping_norm * (1 + CLIP_SLACK):
-            num_clipped += 1
+        num_clipped += norm > task.clipping_norm * (1 + CLIP_SLACK)
         # An honest update is not copied: of a large cohort, the copies are most of the work.
         whole = norm <= task.clipping_norm
         accepted[reply.client_id] = delta if whole else clip_to_norm(delta, task.clipping_norm)
@@ -72,7 +72,7 @@ def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
         num_clipped=num_clipped,
         refused=dict(sorted(refused.items())),
         failed=dict(sorted(failed.items())),
-        num_missing=len(set(task.cohort) - answered),
+        num_missing=len(sampled - answered),
     )
 
 
@@ -94,9 +94,13 @@ def check_update(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Re
 
 
 def _refusal(
-    reply: Reply, update: ModelUpdate, task: RoundTask, accepted: Mapping[str, Tensors]
+    reply: Reply,
+    update: ModelUpdate,
+    task: RoundTask,
+    sampled: frozenset[str],
+    accepted: Mapping[str, Tensors],
 ) -> Refusal | None:
-    if reply.client_id not in task.cohort:
+    if reply.client_id not in sampled:
         return Refusal.NOT_SAMPLED
     if reply.server_round not in (None, task.server_round):
         return Refusal.STALE

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edge_sdk.errors import InvalidOptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypeAlias
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from edge_sdk.update import ModelUpdate
@@ -140,7 +139,7 @@ class Reply:
         client_id: Who replied, as the driver knows it (never as the reply claims it).
         update: The update, or None.
         failure: Code of the error the client reports, or `Refusal.MALFORMED`; None with an update.
-        server_round: The round that the reply says it answers; None where the driver vouches for it.
+        server_round: The round that the reply says it answers; None where the driver knows.
     """
 
     client_id: str

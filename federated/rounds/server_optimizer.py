@@ -70,9 +70,7 @@ def _direction(
     if options.server_optimizer == "momentum":
         kept[f"{_FIRST}/{name}"] = options.momentum * first + aggregate
         return kept[f"{_FIRST}/{name}"]
-    second = moments.get(
-        f"{_SECOND}/{name}", np.full_like(aggregate, options.adaptivity**2)
-    )
+    second = moments.get(f"{_SECOND}/{name}", np.full_like(aggregate, options.adaptivity**2))
     first = options.momentum * first + (1 - options.momentum) * aggregate
     squared = np.square(aggregate)
     second = options.second_moment * second + (1 - options.second_moment) * squared
