@@ -58,16 +58,9 @@ def clip_to_norm(
         DtypeMismatchError: A tensor is not float32.
         NonFiniteError: A tensor holds NaN or infinity.
     """
-    return clip_with_norm(delta, clipping_norm)[0]
-
-
-def clip_with_norm(
-    delta: Mapping[str, Float32Array], clipping_norm: float
-) -> tuple[dict[str, Float32Array], float]:
-    """Like `clip_to_norm`; also gives the joint norm before the clip."""
     bound = check_clipping_norm(clipping_norm)
     checked = {name: as_finite(values, name=f"delta[{name!r}]") for name, values in delta.items()}
-    return _core.clip_update(checked, bound)
+    return _core.clip_update(checked, bound)[0]
 
 
 def make_update(

@@ -2,8 +2,9 @@
 
     python benchmarks/fleet/overhead.py --pfl PYTHON [--out FILE]
 
-PYTHON is one that has `pip install pfl==0.6.0`. A figure is the CPU time of a long run minus that of
-a short one, over the updates in between, so that imports and set-up are no part of it; the simulators
+PYTHON is one that has `pip install pfl==0.6.0`. A figure is the CPU time of a long run minus that
+of a short one, over the updates in between, so that imports and set-up are no part of it. The
+simulators
 take turns, and the figure is the median of the turns, with the least and the most beside it.
 """
 
@@ -29,8 +30,8 @@ TARGET_MS = 0.14
 
 def measure(python: str, script: str, mode: str, rounds: int) -> dict[str, Any]:
     """One run in a process of its own, on one thread."""
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    done = subprocess.run(
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    done = subprocess.run(  # noqa: S603
         [python, HERE / script, mode, str(CLIENTS), str(rounds)],
         check=True,
         capture_output=True,

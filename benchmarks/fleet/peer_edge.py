@@ -23,7 +23,8 @@ from federated.fleet.driver import SynchronousDriver
 from federated.fleet.options import AvailabilityOptions, DropoutOptions, FleetRoundOptions
 from federated.fleet.timeline import Load
 from federated.privacy.options import PrivacyOptions
-from federated.round_core import PrivateRounds, Reply, RoundOptions, run_rounds
+from federated.round_core import Reply, RoundOptions, run_rounds
+from federated.rounds.planning import PrivateRounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

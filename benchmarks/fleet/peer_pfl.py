@@ -1,4 +1,4 @@
-"""Apple's pfl-research on the same work, in an environment of its own. `peer_pfl.py MODE CLIENTS ROUNDS`.
+"""Apple's pfl-research on the same work, in its own environment: `peer_pfl.py MODE CLIENTS ROUNDS`.
 
 Modes: "plain" (mean), "private" (clip, and the Gaussian mechanism on the sum). There is no churn.
 """

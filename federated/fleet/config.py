@@ -19,6 +19,9 @@ name = "fedavg"
 [dropout]
 [budget]
 [attack]
+[privacy]                     # its presence makes rounds private: federated.privacy.options
+noise_multiplier = 1.0
+epsilon = 8.0
 
 [[tier]]                      # in place of the three default tiers
 name = "fast"
@@ -29,11 +32,13 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edge_sdk.errors import InvalidOptionError
 from federated.fleet import options as tables
 from federated.fleet.options import TIERS
+from federated.privacy.options import PrivacyOptions  # noqa: TC001, read by get_type_hints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +63,8 @@ class FleetConfig:
         dropout: Where they get lost.
         budget: What they may spend.
         attack: Who wants to harm.
+        privacy: Makes the rounds private; noise is drawn from the seed, so that a simulation
+            repeats, and its report says that this is no guarantee. None: no noise.
         tier: Classes of devices.
     """
 
@@ -73,6 +80,7 @@ class FleetConfig:
     dropout: tables.DropoutOptions = field(default_factory=tables.DropoutOptions)
     budget: tables.BudgetOptions = field(default_factory=tables.BudgetOptions)
     attack: tables.AttackOptions = field(default_factory=tables.AttackOptions)
+    privacy: PrivacyOptions | None = None
     tier: tuple[tables.TierOptions, ...] = TIERS
 
     def __post_init__(self) -> None:
@@ -129,6 +137,8 @@ def _build(kind: type[_T], values: Any, where: str) -> _T:
 
 
 def _value(value: Any, hint: Any, where: str) -> Any:
+    if get_origin(hint) is UnionType:  # a table that may be left out
+        hint = get_args(hint)[0]
     if isinstance(hint, type) and is_dataclass(hint):
         return _build(hint, value, where)
     if get_origin(hint) is tuple:

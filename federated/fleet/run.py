@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from federated.fleet.training import Training
 from federated.fleet.users import FleetData, People
 from federated.next_bundle import RunSummary, write_next_bundle
 from federated.population import PopulationOptions, open_population
+from federated.privacy.private_run import PrivacySetup, PrivateRun, new_run_id
 from federated.round_core import RoundOptions, run_rounds
 from federated.simulate import embed_images
 from federated.study import labelled
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from federated.fleet.algorithms.base import Algorithm
     from federated.fleet.config import FleetConfig
     from federated.fleet.driver import VisitReport
-    from federated.round_core import PrivateRounds, RoundReport
+    from federated.round_core import RoundReport
+    from federated.rounds.planning import PrivateRounds
     from federated.rounds.records import Tensors
 
     OnRound = Callable[[RoundReport, VisitReport, dict[str, Score]], None]
@@ -204,11 +207,28 @@ def simulate_fleet(
         people,
         config.seed,
     )
-    with MetricsFile(out / "metrics.jsonl") as metrics:
+    ids = Devices(config, fleet.counts).ids
+    with ExitStack() as stack:
+        metrics = stack.enter_context(MetricsFile(out / "metrics.jsonl"))
         metrics.write({"kind": "config", **asdict(config)})
-        result = run_fleet(engine, fleet, config, metrics=metrics, on_round=on_round)
+        private = None
+        if config.privacy is not None:
+            setup = PrivacySetup(
+                options=config.privacy, ledger=out / "ledger", noise_seed=config.seed
+            )
+            rounds = round_options(config, config.round.replies)
+            private = stack.enter_context(PrivateRun(setup, rounds, ids, run_id=new_run_id()))
+        result = run_fleet(
+            engine,
+            fleet,
+            config,
+            metrics=metrics,
+            on_round=on_round,
+            privacy=None if private is None else private.rounds(),
+        )
+        guarantee = None if private is None else private.report()
     rounds = round_options(config, config.round.cohort_size)
-    summary = RunSummary.of(rounds, result.reports, num_clients=len(fleet))
+    summary = RunSummary.of(rounds, result.reports, num_clients=len(fleet), privacy=guarantee)
     whole = {name: engine.initial_state()[name] for name in shareable_names(bundle.manifest)}
     digest = write_next_bundle(out / "bundle", bundle, {**whole, **result.shared}, summary)
     (out / "summary.json").write_text(
@@ -222,6 +242,7 @@ def simulate_fleet(
                 "virtual_hours": result.visits[-1].closed_s / 3600,
                 "bytes_down": sum(entry.bytes_down for entry in result.visits),
                 "bytes_up": sum(entry.bytes_up for entry in result.visits),
+                "privacy": None if guarantee is None else asdict(guarantee),
                 "updates": sum(entry.num_accepted for entry in result.reports),
             },
             indent=1,
