@@ -94,7 +94,7 @@ class Engine:
 def adapt_many(
     engine: Engine,
     features: list[npt.NDArray[np.float32]],
-    labels: list[npt.NDArray[np.int64]] | list[npt.NDArray[np.float32]],
+    labels: list[npt.NDArray[np.int64] | npt.NDArray[np.float32]],
     starts: list[State | None],
     steps: int | None = None,
     threads: int = 1,

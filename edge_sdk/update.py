@@ -42,7 +42,7 @@ def shareable_names(manifest: Manifest) -> tuple[str, ...]:
 
 def joint_norm(delta: Mapping[str, Float32Array]) -> float:
     """L2 norm over all tensors together, summed in float64; 0 for an empty update."""
-    return _core.joint_norm(dict(delta))
+    return _core.joint_norm({name: np.asarray(values) for name, values in delta.items()})
 
 
 def clip_to_norm(

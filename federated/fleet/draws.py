@@ -42,7 +42,9 @@ class Stream(IntEnum):
     CHECK_IN = 16
 
 
-def uniform(seed: int, stream: Stream, device: ArrayLike, event: ArrayLike = 0) -> NDArray:
+def uniform(
+    seed: int, stream: Stream, device: ArrayLike, event: ArrayLike = 0
+) -> NDArray[np.float64]:
     """Draw float64 in [0, 1), one for each pair of `device` and `event`, broadcast together.
 
     Args:
@@ -55,7 +57,9 @@ def uniform(seed: int, stream: Stream, device: ArrayLike, event: ArrayLike = 0) 
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def normal(seed: int, stream: Stream, device: ArrayLike, event: ArrayLike = 0) -> NDArray:
+def normal(
+    seed: int, stream: Stream, device: ArrayLike, event: ArrayLike = 0
+) -> NDArray[np.float64]:
     """Draw standard normal float64, by Box and Muller's method; arguments as for `uniform`."""
     bits = _hash(_hash(_hash(np.uint64(seed), stream), device), event)
     other = _hash(bits, 1)

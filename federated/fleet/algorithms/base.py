@@ -159,9 +159,8 @@ def stepwise(
     """
     found: list[State | EdgeError] = list(states)
     for _ in range(steps):
-        going = [i for i, state in enumerate(found) if isinstance(state, State)]
-        before = [found[i] for i in going]
-        after = algorithm.adapt([pupils[i] for i in going], before, 1)
-        for i, old, new in zip(going, before, after, strict=True):
+        going = [(i, state) for i, state in enumerate(found) if isinstance(state, State)]
+        after = algorithm.adapt([pupils[i] for i, _ in going], [state for _, state in going], 1)
+        for (i, old), new in zip(going, after, strict=True):
             found[i] = rule(old, new) if isinstance(new, State) else new
     return found

@@ -36,6 +36,8 @@ def test_tables_arrays_and_whole_numbers_for_fractions_are_read(tmp_path: Path) 
         [attack]
         kind = "sign-flip"
         share = 0.2
+        [privacy]
+        noise_multiplier = 2
         [[tier]]
         name = "only"
         """,
@@ -45,6 +47,8 @@ def test_tables_arrays_and_whole_numbers_for_fractions_are_read(tmp_path: Path) 
     assert (config.attack.kind, config.attack.share) == ("sign-flip", 0.2)
     assert [tier.name for tier in config.tier] == ["only"]
     assert config.tier != TIERS
+    assert config.privacy is not None
+    assert config.privacy.noise_multiplier == 2.0
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,7 @@ def test_tables_arrays_and_whole_numbers_for_fractions_are_read(tmp_path: Path) 
         ("threads = 0", "threads must be >= 1"),
         ('[population]\npartition = "x"', "partition must be one of users, dirichlet"),
         ("seed = ", "is not TOML"),
+        ("[privacy]\nsigma = 1", "privacy: no such key: sigma"),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:

@@ -163,6 +163,33 @@ def test_the_command_prints_tables_for_people(config_file: Path) -> None:
     assert "lost training" in result.stdout
 
 
+def test_private_rounds_sample_from_all_devices_and_say_what_they_cost(
+    config_file: Path, tmp_path: Path
+) -> None:
+    private = "[privacy]\nnoise_multiplier = 5.0\nepsilon = 50.0\ndelta = 1e-3\n"
+    config_file.write_text(TEXT + private, encoding="utf-8")
+    result = CliRunner().invoke(app, ["federated", "fleet", str(config_file), "--json"])
+    assert result.exit_code == 0, result.output
+    privacy = json.loads(result.stdout)["privacy"]
+    assert 0 < privacy["epsilon"] < 50
+    assert privacy["sampling_rate"] == pytest.approx(5 / 12)
+    assert any(text.startswith("NOT MET") for text in privacy["assumptions"])
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert all(line["noise_deviation"] > 0 for line in lines[1:])
+    # who had not checked in may be asked, and is lost; a reply never closes a round
+    assert sum(line["fleet"]["lost_before_start"] for line in lines[1:]) > 0
+    assert not any(line["fleet"]["late"] for line in lines[1:])
+
+
+def test_private_rounds_are_synchronous(gradient_engine: Engine) -> None:
+    config = replace(CONFIG, algorithm=AlgorithmOptions(asynchronous=True))
+    data = some_data(gradient_engine, PEOPLE)
+    with pytest.raises(InvalidOptionError, match="private rounds are synchronous"):
+        run_fleet(gradient_engine, data, config, privacy=object())  # type: ignore[arg-type]
+
+
 def test_what_is_there_is_not_overwritten(config_file: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(InvalidOptionError, match="exists; name a folder that does not"):
