@@ -16,6 +16,7 @@ from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
 from edge_sdk.signing import SigningKey, sign_bundle
 from edge_sdk.store import FILE_NAME as STORE_NAME
+from federated.fleet.cli import fleet_command
 from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 app.command("epsilon")(privacy_cli.epsilon_command)
+app.command("fleet")(fleet_command)
 
 _DEFAULTS = RoundOptions()
 _DELTA = 1e-5
@@ -160,37 +162,6 @@ def simulate_command(
         typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
     else:
         _print_study(report, out)
-
-
-@app.command("fleet")
-def fleet_command(
-    config: Annotated[Path, typer.Argument(help="TOML file.", show_default=False)],
-    *,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", envvar="EDGE_SDK_DATA", help="Folder with the real data sets."),
-    ] = None,
-    json_output: Json = False,
-) -> None:
-    """Simulate a fleet of offline devices on a virtual clock, as CONFIG says.
-
-    Writes a line of metrics for each round, a summary and the next bundle.
-    """
-    try:
-        from federated.fleet.config import read_config
-        from federated.fleet.run import simulate_fleet
-        from federated.fleet.show import FleetProgress, print_result
-    except ModuleNotFoundError as error:
-        msg = f"fleet needs {error.name}: pip install 'edge-sdk[export,federated]'"
-        raise MissingExtraError(msg) from error
-
-    read = read_config(config)
-    with FleetProgress(read.round.rounds) as progress:
-        result = simulate_fleet(read, config.parent, data=data, on_round=progress.on_round)
-    if json_output:
-        typer.echo((config.parent / read.out / "summary.json").read_text(encoding="utf-8"))
-    else:
-        print_result(result)
 
 
 @app.command("label")
