@@ -64,7 +64,9 @@ def _discrete_laplace(scale: int, count: int, random: RandomWords) -> NDArray[np
     low = low[_bernoulli_exp_fraction(low, scale, random)]
     size = low + scale * _exp_runs(len(low), random)
     negative = (random.words(len(size)) & np.uint64(1)).astype(bool)
-    return np.where(negative, -size, size)[~(negative & (size == 0))]
+    drawn = np.where(negative, -size, size)
+    kept: NDArray[np.int64] = drawn[~(negative & (size == 0))]
+    return kept
 
 
 def _bernoulli_exp(

@@ -90,9 +90,7 @@ class Grid:
         self.add_toward_zero({"flat": flat}, total)
         return total
 
-    def add_toward_zero(
-        self, delta: Mapping[str, Float32Array], total: NDArray[np.int64]
-    ) -> None:
+    def add_toward_zero(self, delta: Mapping[str, Float32Array], total: NDArray[np.int64]) -> None:
         """Round an update toward zero, in the core, and add it to a sum.
 
         Args:

@@ -62,4 +62,5 @@ def integers_below(limit: int, count: int, random: RandomWords) -> NDArray[np.in
 
 def fractions(count: int, random: RandomWords) -> NDArray[np.float64]:
     """Uniform multiples of 2**-53 in [0, 1), `[count]`, float64."""
-    return (random.words(count) >> np.uint64(64 - _FRACTION_BITS)) * 2.0**-_FRACTION_BITS
+    whole = random.words(count) >> np.uint64(64 - _FRACTION_BITS)
+    return whole.astype(np.float64) * 2.0**-_FRACTION_BITS

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from federated.round_core import RoundOptions
 
 FORMAT = 1
-_ABOUT, _SHARED, _OPTIMIZER = "about", "shared/", "optimizer/"
+_ABOUT, _SHARED, _OPTIMIZER, _TREE = "about", "shared/", "optimizer/", "tree/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,11 +69,13 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "fingerprint": checkpoint.fingerprint,
         "next_round": state.next_round,
         "clipping_norm": state.clipping_norm,
+        "used": sorted(state.used),
         "reports": [asdict(report) for report in state.reports],
     }
     arrays: dict[str, Any] = {_ABOUT: np.frombuffer(json.dumps(about).encode(), np.uint8)}
     arrays |= {_SHARED + name: value for name, value in state.shared.items()}
     arrays |= {_OPTIMIZER + name: value for name, value in state.optimizer.items()}
+    arrays |= {_TREE + name: value for name, value in state.tree.items()}
     data = io.BytesIO()
     np.savez(data, **arrays)
     partial = path.with_name(path.name + ".partial")
@@ -108,6 +110,8 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint:
                 shared=_part(kept, _SHARED),
                 optimizer=_part(kept, _OPTIMIZER),
                 clipping_norm=about["clipping_norm"],
+                tree=_part(kept, _TREE),
+                used=frozenset(about["used"]),
                 reports=tuple(RoundReport(**entry) for entry in about["reports"]),
             ),
         )

@@ -21,9 +21,11 @@ from federated.privacy.mechanism import (
     SecureSum,
     next_clipping_norm,
     release,
+    release_in_tree,
     release_noised,
     sum_on_grid,
 )
+from federated.privacy.tree import noise_count
 from federated.rounds.admission import admit, check_update
 from federated.rounds.aggregation import aggregate
 from federated.rounds.planning import PrivateRounds, check_options, round_noise, round_task
@@ -216,6 +218,7 @@ def _private_round(
     plan = round_noise(state, privacy)
     denominator = float(min(options.cohort_size, num_clients))
     bound = task.clipping_norm
+    num_noises = 1
     if isinstance(outcome, SecureSum):
         total = release_noised(outcome, plan)
         num_accepted = outcome.num_contributors
@@ -232,9 +235,16 @@ def _private_round(
             raise InvalidOptionError(msg)
         admitted = admit(task, outcome)
         updates = admitted.updates.values()
-        total = release(
-            sum_on_grid(updates, plan.grid), plan, privacy.words(task.server_round, "noise")
-        )
+        exact = sum_on_grid(updates, plan.grid)
+        words = privacy.words(task.server_round, "noise")
+        if privacy.options.tree_rounds:
+            leaf = task.server_round % privacy.options.tree_rounds + 1
+            nodes, used = ({}, frozenset[str]()) if leaf == 1 else (state.tree, state.used)
+            total, nodes = release_in_tree(exact, plan, nodes, leaf, words)
+            state = replace(state, tree=nodes, used=used | set(admitted.updates))
+            num_noises = noise_count(leaf)
+        else:
+            total = release(exact, plan, words)
         if privacy.options.target_quantile:
             words = privacy.words(task.server_round, "quantile")
             bound = next_clipping_norm(updates, bound, privacy.options, denominator, words)
@@ -248,7 +258,7 @@ def _private_round(
         mean_update_norm=None,
         step_norm=step_norm,
         clipping_norm=task.clipping_norm,
-        noise_deviation=plan.deviation(num_accepted),
+        noise_deviation=plan.deviation(num_accepted) * math.sqrt(num_noises),
         denominator=denominator,
     )
     return _after(state, shared, moments, bound, report)
@@ -261,7 +271,8 @@ def _after(
     clipping_norm: float,
     report: RoundReport,
 ) -> RunState:
-    return RunState(
+    return replace(
+        state,
         next_round=state.next_round + 1,
         shared=shared,
         optimizer=moments,

@@ -77,7 +77,9 @@ def open_run(
         InvalidOptionError: The ledger was begun with another budget.
         LedgerError: The ledger cannot be read or written.
     """
-    fingerprint = run_fingerprint(bundle_digest, options, privacy and privacy.options)
+    fingerprint = run_fingerprint(
+        bundle_digest, options, None if privacy is None else privacy.options
+    )
     kept = None
     if resume:
         kept = read_checkpoint(checkpoint, fingerprint)

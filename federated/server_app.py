@@ -114,7 +114,7 @@ def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> P
     if not settings.ledger:
         msg = "private rounds need a ledger: set it to a file that is kept as long as the users are"
         raise InvalidOptionError(msg)
-    if options.noise != "central":
+    if options.noise == "distributed":
         msg = "distributed noise needs secure aggregation, or the server sees every noised update"
         raise InvalidOptionError(msg)
     if settings.min_replies:

@@ -30,7 +30,7 @@ void translate(std::exception_ptr pointer) {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-  module.doc() = "The C++ core: State and Engine.";
+  module.doc() = "The C++ core: State, Engine and the bounds of an update.";
   py::register_local_exception_translator(&translate);
   edge::bindings::bind_state(module);
   edge::bindings::bind_engine(module);

@@ -46,6 +46,17 @@ TEST(a_clipped_update_never_passes_the_bound) {
   }
 }
 
+TEST(adds_integers_unless_their_norm_is_over_the_bound) {
+  const std::vector<float> corner = {3.5F, -4.5F};
+  const std::vector<float> rest = {0.25F};
+  std::vector<std::int64_t> total = {7, 7, 7};
+  CHECK(add_rounded({view(corner), view(rest)}, 1, 25, total.data()));
+  CHECK(total[0] == 10 && total[1] == 3 && total[2] == 7);
+  CHECK(!add_rounded({view(corner), view(rest)}, 1, 24, total.data()));
+  CHECK(!add_rounded({view(corner), view(rest)}, 2, 25, total.data()));
+  CHECK(total[0] == 10 && total[1] == 3 && total[2] == 7);
+}
+
 TEST(refuses_what_is_not_finite) {
   const std::vector<float> bad = {0.0F, std::nanf("")};
   const std::vector<float> infinite = {INFINITY};

@@ -40,7 +40,7 @@ ADD_OR_REMOVE = "add-or-remove-one"
 ZERO_OUT = "zero-out"
 
 _MAX_ROUNDS = 10**7
-_MAX_MULTIPLIER = 1e4
+_MIN_MULTIPLIER, _MAX_MULTIPLIER = 0.05, 1e4
 _RELATIVE = 1e-4
 _NARROW = 1e-9
 _FIRST_STEP = 1.1
@@ -54,7 +54,8 @@ class Spend:
     Attributes:
         sampling: `poisson`, `fixed` or `none`.
         sampling_rate: Chance of one user to be in a round, in (0, 1]; it counts for `poisson` only.
-        noise_multiplier: Noise deviation over sensitivity, finite and positive.
+        noise_multiplier: Noise deviation over sensitivity, 0.05 to 1e4: less has an epsilon in the
+            hundreds, and a loss distribution that fits no memory.
         rounds: How often, at least 1.
     """
 
@@ -70,8 +71,11 @@ class Spend:
         if not 0 < self.sampling_rate <= 1:
             msg = f"sampling_rate must be in (0, 1], got {self.sampling_rate!r}"
             raise InvalidOptionError(msg)
-        if not 0 < self.noise_multiplier < math.inf:
-            msg = f"noise_multiplier must be finite and > 0, got {self.noise_multiplier!r}"
+        if not _MIN_MULTIPLIER <= self.noise_multiplier <= _MAX_MULTIPLIER:
+            msg = (
+                f"noise_multiplier must be in {_MIN_MULTIPLIER:g}..{_MAX_MULTIPLIER:g}, got "
+                f"{self.noise_multiplier!r}"
+            )
             raise InvalidOptionError(msg)
         if type(self.rounds) is not int or not 1 <= self.rounds <= _MAX_ROUNDS:
             msg = f"rounds must be an integer in 1..{_MAX_ROUNDS}, got {self.rounds!r}"
@@ -195,7 +199,7 @@ def _bracket(
     while True:
         upward = point[1] > target
         z = point[0] * factor if upward else point[0] / factor
-        if not 1 / _MAX_MULTIPLIER < z < _MAX_MULTIPLIER:
+        if not _MIN_MULTIPLIER <= z <= _MAX_MULTIPLIER:
             msg = f"no noise multiplier near {z:g} gives epsilon {target:g}"
             raise InvalidOptionError(msg)
         other = (z, cost(z))

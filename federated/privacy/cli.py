@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,11 +31,15 @@ Sampling = Annotated[
     str, typer.Option("--sampling", help="poisson (amplifies privacy), fixed or none.")
 ]
 Noise = Annotated[
-    str, typer.Option("--noise", help="Who adds it: central (server) or distributed (devices).")
+    str,
+    typer.Option("--noise", help="central (server), distributed (devices) or tree (DP-FTRL)."),
 ]
 MinContributors = Annotated[
     int,
     typer.Option("--min-contributors", help="Devices whose shares are enough; for distributed."),
+]
+TreeRounds = Annotated[
+    int, typer.Option("--tree-rounds", help="Rounds in which a user is used once; for tree.")
 ]
 TargetQuantile = Annotated[
     float,
@@ -61,6 +65,7 @@ def privacy_options(
     sampling: str,
     noise: str,
     min_contributors: int,
+    tree_rounds: int,
     target_quantile: float,
     sampling_rate: float,
     rounds: int,
@@ -75,21 +80,29 @@ def privacy_options(
             msg = "--noise-multiplier needs --epsilon, the budget that ends the rounds"
             raise InvalidOptionError(msg)
         return None
-    if noise_multiplier == 0:
-        from federated.privacy.accounting import noise_multiplier_for
-
-        noise_multiplier = noise_multiplier_for(
-            "pld", epsilon, delta, sampling=sampling, sampling_rate=sampling_rate, rounds=rounds
-        )
-    return PrivacyOptions(
-        noise_multiplier=noise_multiplier,
+    options = PrivacyOptions(
+        noise_multiplier=noise_multiplier or 1.0,
         epsilon=epsilon,
         delta=delta,
         sampling=sampling,
         noise=noise,
         min_contributors=min_contributors,
+        tree_rounds=tree_rounds,
         target_quantile=target_quantile,
     )
+    if noise_multiplier:
+        return options
+    from federated.privacy.accounting import noise_multiplier_for
+
+    least = noise_multiplier_for(
+        options.accountant,
+        epsilon,
+        delta,
+        sampling=sampling,
+        sampling_rate=sampling_rate,
+        rounds=options.num_charges(rounds),
+    )
+    return replace(options, noise_multiplier=least / options.charge_multiplier)
 
 
 def epsilon_command(

@@ -141,7 +141,7 @@ class BudgetLedger:
         return int(row[0])
 
     def check_affordable(self, spend: Spend) -> None:
-        """Raise `BudgetExhaustedError` if `spend`, of any number of rounds, is more than is left."""
+        """Raise `BudgetExhaustedError` if `spend`, of any number of rounds, is too much."""
         with self._transaction():
             self._check(spend, spend.rounds)
 

@@ -19,6 +19,7 @@ from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import Grid, flatten
 from edge_sdk.update import clip_to_norm, joint_norm
 from federated.errors import TooFewContributorsError
+from federated.privacy.tree import tree_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +34,7 @@ _DISTRIBUTED_STEPS = 1 << 14
 """Coarse, so that the sum of a large cohort fits the 32 bits that are masked."""
 _MIN_SIGMA = 16
 """Far above where a discrete Gaussian, or a sum of several, differs measurably from a Gaussian."""
+_TAIL = 12
 _COUNT_STEPS = 1 << 10
 _CLIPPED = 1 - 1e-6
 """A device that clips ends this close to its bound: it rounds toward zero in float32."""
@@ -84,6 +86,15 @@ class NoisePlan:
     device: DeviceNoise | None = None
     min_contributors: int = 0
 
+    @property
+    def device_limit(self) -> int:
+        """Largest absolute number that a device sends; what a modulus must hold for each of them.
+
+        One that draws more noise than this, with a chance under 1e-30, sends nothing.
+        """
+        noise = 0 if self.device is None else self.device.sigma
+        return math.ceil(self.sensitivity + _TAIL * noise)
+
     def deviation(self, num_contributors: int) -> float:
         """Standard deviation of the noise in the released sum, in the updates' own units."""
         if self.device is None:
@@ -98,7 +109,7 @@ def plan_noise(options: PrivacyOptions, clipping_norm: float, size: int) -> Nois
         InvalidOptionError: The noise is too small for the grid, or too large for the sampler.
     """
     multiplier = options.update_multiplier
-    if options.noise == "central":
+    if options.noise != "distributed":
         steps = _CENTRAL_STEPS
         while multiplier * steps > MAX_SIGMA / 2 and steps > 1:
             steps //= 2
@@ -155,7 +166,23 @@ def sum_on_grid(
 def release(total: NDArray[np.int64], plan: NoisePlan, random: RandomWords) -> NDArray[np.float64]:
     """Add the server's noise to an exact sum: the one place where a central sum is released."""
     noise = sample_discrete_gaussian(plan.sigma, plan.grid.size, random)
-    return (total + noise) * plan.grid.step
+    return (total + noise).astype(np.float64) * plan.grid.step
+
+
+def release_in_tree(
+    total: NDArray[np.int64],
+    plan: NoisePlan,
+    nodes: Mapping[str, NDArray[np.int64]],
+    leaf: int,
+    random: RandomWords,
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
+    """Like `release`, with the noise that round `leaf` of a tree (from 1) adds to those before.
+
+    Returns:
+        The released sum, and the tree's noises, which stay on the server.
+    """
+    kept, noise = tree_step(nodes, leaf, plan.sigma, plan.grid.size, random)
+    return (total + noise).astype(np.float64) * plan.grid.step, kept
 
 
 def release_noised(received: SecureSum, plan: NoisePlan) -> NDArray[np.float64]:
@@ -175,7 +202,7 @@ def release_noised(received: SecureSum, plan: NoisePlan) -> NDArray[np.float64]:
     if received.total.shape != (plan.grid.size,) or received.total.dtype != np.int64:
         msg = f"a sum must be int64 [{plan.grid.size}]"
         raise InvalidOptionError(msg)
-    return received.total * plan.grid.step
+    return received.total.astype(np.float64) * plan.grid.step
 
 
 def next_clipping_norm(

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from edge_sdk.errors import InvalidOptionError
+from federated.privacy.tree import tree_height
 
 SAMPLINGS = ("poisson", "fixed", "none")
-PLACES = ("central", "distributed")
+NOISES = ("central", "distributed", "tree")
 ACCOUNTANTS = ("pld", "rdp")
 
 _COUNT_TO_UPDATE_NOISE = 5.0
@@ -26,9 +27,12 @@ class PrivacyOptions:
         sampling: `poisson`: each client by itself, with amplification. `fixed`: as many clients as
             asked for; `none`: whoever is there. Both claim no amplification.
         noise: `central`: the server adds it to the sum. `distributed`: each device adds a share
-            before its update leaves, so that the server never sees a sum without noise.
+            before its update leaves, so that the server never sees a sum without noise. `tree`:
+            the server, correlated from round to round (DP-FTRL), for devices that come when they
+            can: no sampling, but a user is used at most once in `tree_rounds` rounds.
         min_contributors: With `distributed`: how many shares are enough; with fewer, nothing is
             released. More of them only add noise.
+        tree_rounds: With `tree`: rounds after which a new tree begins, at least 1.
         accountant: `pld` (tighter) or `rdp`: which figure the budget is held to.
         target_quantile: Share of updates that the clipping norm should leave whole, in (0, 1),
             found by private quantile tracking; 0 keeps the norm fixed.
@@ -43,6 +47,7 @@ class PrivacyOptions:
     sampling: str = "poisson"
     noise: str = "central"
     min_contributors: int = 0
+    tree_rounds: int = 0
     accountant: str = "pld"
     target_quantile: float = 0.0
     quantile_rate: float = 0.2
@@ -62,17 +67,26 @@ class PrivacyOptions:
             raise InvalidOptionError(msg)
         for name, known in (
             ("sampling", SAMPLINGS),
-            ("noise", PLACES),
+            ("noise", NOISES),
             ("accountant", ACCOUNTANTS),
         ):
             if getattr(self, name) not in known:
                 msg = f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
                 raise InvalidOptionError(msg)
+        self._check_together()
+
+    def _check_together(self) -> None:
         if (self.noise == "distributed") != (self.min_contributors > 0):
             msg = "min_contributors is for distributed noise, and needed there: at least 1"
             raise InvalidOptionError(msg)
-        if self.noise == "distributed" and self.target_quantile:
-            msg = "adaptive clipping needs central noise: its count is noised by the server"
+        if (self.noise == "tree") != (self.tree_rounds > 0):
+            msg = "tree_rounds is for tree noise, and needed there: at least 1"
+            raise InvalidOptionError(msg)
+        if self.noise == "tree" and self.sampling == "poisson":
+            msg = "tree noise asks whoever is there: set sampling to fixed or none"
+            raise InvalidOptionError(msg)
+        if self.noise != "central" and self.target_quantile:
+            msg = "adaptive clipping needs central noise, drawn anew in each round"
             raise InvalidOptionError(msg)
         if not (
             self.count_noise_multiplier == 0
@@ -83,6 +97,17 @@ class PrivacyOptions:
         ):
             msg = "count_noise_multiplier must be 0, or finite and above noise_multiplier"
             raise InvalidOptionError(msg)
+
+    def num_charges(self, rounds: int) -> int:
+        """How many releases `rounds` rounds are: each by itself, or one for each tree."""
+        return -(-rounds // self.tree_rounds) if self.tree_rounds else rounds
+
+    @property
+    def charge_multiplier(self) -> float:
+        """Noise multiplier of one release: in a tree, one user changes several noised sums."""
+        if not self.tree_rounds:
+            return self.noise_multiplier
+        return self.noise_multiplier / math.sqrt(tree_height(self.tree_rounds))
 
     @property
     def count_multiplier(self) -> float:

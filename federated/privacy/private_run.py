@@ -84,7 +84,8 @@ class PrivateRun:
         try:
             if rounds_done:
                 self._ledger.settle(run_id, rounds_done - 1)
-            left = rounds.rounds - rounds_done - self._ledger.num_open(run_id)
+            paid = setup.options.num_charges(rounds_done) + self._ledger.num_open(run_id)
+            left = setup.options.num_charges(rounds.rounds) - paid
             if left > 0:
                 self._ledger.check_affordable(self._spend(left))
         except BaseException:
@@ -102,7 +103,7 @@ class PrivateRun:
         """What the round core is given."""
         return PrivateRounds(
             options=self._options,
-            charge=lambda number: self._ledger.charge(self._id, number, self._spend(1)),
+            charge=self._charge,
             settle=lambda number: self._ledger.settle(self._id, number),
             words=self.words,
         )
@@ -120,10 +121,15 @@ class PrivateRun:
             self._ledger.spends(), self._options, self._rate, seeded=self._seed is not None
         )
 
+    def _charge(self, server_round: int) -> None:
+        """Pay for a round; of a tree, all rounds are paid for with the first."""
+        if server_round % max(self._options.tree_rounds, 1) == 0:
+            self._ledger.charge(self._id, server_round, self._spend(1))
+
     def _spend(self, rounds: int) -> Spend:
         return Spend(
             sampling=self._options.sampling,
             sampling_rate=self._rate if self._options.sampling == "poisson" else 1.0,
-            noise_multiplier=self._options.noise_multiplier,
+            noise_multiplier=self._options.charge_multiplier,
             rounds=rounds,
         )

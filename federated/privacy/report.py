@@ -34,7 +34,7 @@ class PrivacyReport:
         sampling_rate: Chance of one user to be in a round; 1 where no amplification is claimed.
         noise_multiplier: Noise deviation over sensitivity, of this run.
         noise: Who added it.
-        rounds: Releases that were accounted for, over all runs of this population.
+        rounds: Releases that were accounted for, over all runs of this population; a tree is one.
         budget: The epsilon that is never exceeded.
         assumptions: What the guarantee rests on, for people.
     """
@@ -102,12 +102,16 @@ def privacy_report(
 
 def _assumptions(options: PrivacyOptions, *, seeded: bool) -> tuple[str, ...]:
     said = ["each client id is one user", "the list of users that may be asked is public"]
-    if options.noise == "central":
+    if options.noise != "distributed":
         said.append("the server adds the noise and keeps no update")
     else:
         said.append(
             f"of every sum at least {options.min_contributors} contributors are honest, and the "
             "server sees sums only"
+        )
+    if options.tree_rounds:
+        said.append(
+            f"a user is used at most once in {options.tree_rounds} rounds, which the server sees to"
         )
     if options.sampling == "poisson":
         said.append("nobody else learns who was asked in a round")

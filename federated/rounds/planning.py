@@ -53,7 +53,7 @@ def round_task(
     plan = None if privacy is None else round_noise(state, privacy)
     return RoundTask(
         server_round=state.next_round,
-        cohort=_cohort(state.next_round, client_ids, asked, options, privacy),
+        cohort=_cohort(state, client_ids, asked, options, privacy),
         shared=state.shared,
         bundle_digest=bundle_digest,
         clipping_norm=state.clipping_norm,
@@ -64,16 +64,20 @@ def round_task(
 
 
 def _cohort(
-    server_round: int,
+    state: RunState,
     client_ids: Sequence[str],
     asked: int,
     options: RoundOptions,
     privacy: PrivateRounds | None,
 ) -> tuple[str, ...]:
     if privacy is None:
-        rng = np.random.default_rng([options.seed, server_round])
+        rng = np.random.default_rng([options.seed, state.next_round])
         return sample_cohort(client_ids, asked, rng)
-    words = privacy.words(server_round, "cohort")
+    words = privacy.words(state.next_round, "cohort")
+    if privacy.options.tree_rounds and state.next_round % privacy.options.tree_rounds:
+        client_ids = sorted(set(client_ids) - state.used)
+        if not client_ids:
+            return ()
     if privacy.options.sampling == "poisson":
         return poisson_cohort(client_ids, sampling_rate(options, client_ids), words)
     if privacy.options.sampling == "fixed":

@@ -192,6 +192,8 @@ class RunState:
         optimizer: The server optimizer's moments by slot and tensor, float64; empty for `sgd`.
         clipping_norm: L2 bound of the next round (adaptive clipping moves it).
         reports: One for each round so far.
+        tree: With tree noise: the noises in the sum so far, by level, int64; they stay here.
+        used: With tree noise: clients that this tree has used already.
     """
 
     next_round: int
@@ -199,6 +201,8 @@ class RunState:
     optimizer: dict[str, NDArray[np.float64]]
     clipping_norm: float
     reports: tuple[RoundReport, ...]
+    tree: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    used: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

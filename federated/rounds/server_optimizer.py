@@ -50,7 +50,8 @@ def server_step(
         step = options.server_lr * _direction(name, aggregate[name], moments, kept, options)
         squares.append(float(np.sum(np.square(step))))
         with np.errstate(over="ignore"):
-            stepped[name] = (value.astype(np.float64) + step).astype(np.float32)
+            # of a tensor without axes, numpy gives a scalar, which is no array
+            stepped[name] = np.asarray(value.astype(np.float64) + step, np.float32)
         if not np.isfinite(stepped[name]).all():
             msg = f"{name} is not finite after the server step; lower server_lr or clipping_norm"
             raise DivergedError(msg)

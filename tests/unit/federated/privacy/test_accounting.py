@@ -65,7 +65,8 @@ def test_the_inverse_gives_the_least_noise(accountant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "noise", "rounds"), [(0.0, 1.0, 1), (1.1, 1.0, 1), (1.0, 0.0, 1), (1.0, 1.0, 0)]
+    ("rate", "noise", "rounds"),
+    [(0.0, 1.0, 1), (1.1, 1.0, 1), (1.0, 0.0, 1), (1.0, 1e-3, 1), (1.0, 1.0, 0)],
 )
 def test_what_makes_no_sense_is_refused(rate: float, noise: float, rounds: int) -> None:
     with pytest.raises(InvalidOptionError):

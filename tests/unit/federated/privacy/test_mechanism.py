@@ -10,7 +10,13 @@ import pytest
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.random_words import SeededWords, SystemWords
 from edge_sdk.update import clip_to_norm
-from federated.privacy.mechanism import next_clipping_norm, plan_noise, release, sum_on_grid
+from federated.privacy.mechanism import (
+    next_clipping_norm,
+    noised_contribution,
+    plan_noise,
+    release,
+    sum_on_grid,
+)
 from federated.privacy.options import PrivacyOptions
 
 
@@ -71,3 +77,14 @@ def test_the_systems_noise_differs_from_release_to_release() -> None:
     total = sum_on_grid([], plan.grid)
     first, second = (release(total, plan, SystemWords()) for _ in range(2))
     assert (first != second).any()
+
+
+def test_what_a_device_sends_is_within_its_limit() -> None:
+    options = PrivacyOptions(noise="distributed", min_contributors=4, sampling="fixed")
+    plan = plan_noise(options, 1.0, 5000)
+    assert plan.device is not None
+    delta = {"x": np.zeros(5000, np.float32)}
+    delta["x"][0] = 1.0
+    sent = noised_contribution(delta, 1.0, plan.device, seeded(0, "device"))
+    assert np.abs(sent).max() < plan.device_limit < 2**31 / 1000  # a thousand of them fit 32 bits
+    assert sent[1:].std() == pytest.approx(plan.device.sigma, rel=0.05)
