@@ -2,7 +2,8 @@
 
     EDGE_SDK_DATA=... python benchmarks/fleet/learning.py BUNDLE [--gradient BUNDLE] --out FILE
 
-BUNDLE: a prototypical bundle that names no labels and was trained on no drawing of UNIPEN.
+BUNDLE: a prototypical bundle that names no labels and was trained on no drawing of UNIPEN; that of
+the committed figures is made by `benchmarks.guard.provenance.MAKE_BUNDLE`.
 GRADIENT: a gradient bundle with shared tensors, for the algorithms that split a state.
 
 Everything is measured on writers who took part in no round and are on no device. A difference is
@@ -220,6 +221,7 @@ def main() -> None:
         writing = Writing(chosen.bundle, population, folder, "prototypes")
         studies: dict[str, Any] = {
             "data_digest": population.digest,
+            "bundle_digest": open_bundle(chosen.bundle).digest,
             "new people": new_people(writing),
             "private": private(writing, folder),
         }
