@@ -5,6 +5,8 @@ from typing import ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from edge_sdk.errors import EdgeError
+
 ERROR_CODES: Final[tuple[str, ...]]
 
 @final
@@ -89,6 +91,14 @@ class Engine:
     @property
     def runtime_version(self) -> str: ...
 
+def adapt_many(
+    engine: Engine,
+    features: list[npt.NDArray[np.float32]],
+    labels: list[npt.NDArray[np.int64] | npt.NDArray[np.float32]],
+    starts: list[State | None],
+    steps: int | None = None,
+    threads: int = 1,
+) -> list[State | EdgeError]: ...
 def joint_norm(delta: object) -> float: ...
 def add_rounded(
     total: npt.NDArray[np.int64], delta: object, scale: float, bound_squared: float

@@ -11,6 +11,7 @@ namespace edge::bindings {
 
 void bind_state(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
+void bind_cohort(pybind11::module_& module);
 void bind_graph_check(pybind11::module_& module);
 void bind_update(pybind11::module_& module);
 

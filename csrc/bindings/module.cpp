@@ -34,6 +34,7 @@ PYBIND11_MODULE(_core, module) {
   py::register_local_exception_translator(&translate);
   edge::bindings::bind_state(module);
   edge::bindings::bind_engine(module);
+  edge::bindings::bind_cohort(module);
   edge::bindings::bind_graph_check(module);
   edge::bindings::bind_update(module);
   py::tuple codes(edge::kAllErrorCodes.size());
