@@ -1,4 +1,4 @@
-"""A member of a group: answers each message of the server once, and reveals no more than it must."""
+"""A member of a group: answers each message of the server once, reveals no more than it must."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from federated.secure.errors import (
     OutOfOrderError,
     TooFewMembersError,
 )
-from federated.secure.messages import SERVER, SHARE_BYTES, Kind, Message, decode, encode
+from federated.secure.messages import KEY_BYTES, SERVER, SHARE_BYTES, Kind, Message, decode, encode
 from federated.secure.vectors import as_words, masked
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ class _Secrets:
 class GroupClient:
     """One member in one session.
 
-    The methods are called in the order below, each once; a bad message raises a typed error, changes
-    nothing and may be followed by a good one. A client that is told of two sets of survivors confirms
-    the first and refuses the second, so that nobody learns both shares of a member.
+    The methods are called in the order below, each once; a bad message raises a typed error,
+    changes nothing and may be followed by a good one. A client that is told of two sets of
+    survivors confirms the first and refuses the second, so that nobody learns both shares of a
+    member.
 
     Args:
         session: What the server opened; read it with `Session.from_bytes`.
@@ -88,7 +89,11 @@ class GroupClient:
         self._identity, self._roster = key, roster
         self._random = random_bytes
         self._next: Kind | None = Kind.KEYS
-        self._secrets = _Secrets(*(random_bytes(ka.KEY_BYTES) for _ in range(3)))
+        self._secrets = _Secrets(
+            channel_key=random_bytes(KEY_BYTES),
+            mask_key=random_bytes(KEY_BYTES),
+            seed=random_bytes(KEY_BYTES),
+        )
         self._own: MemberKeys | None = None
         self._book: dict[int, MemberKeys] = {}
         self._context = b""

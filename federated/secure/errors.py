@@ -66,7 +66,7 @@ class InconsistentSurvivorsError(SecureAggregationError):
 
 
 class ModulusTooSmallError(SecureAggregationError, OverflowError):
-    """The sum of the group could overflow; fewer members, smaller values or more bits are needed."""
+    """The sum of the group could overflow: take fewer members, smaller values or more bits."""
 
     code = "modulus_too_small"
 

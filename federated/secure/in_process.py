@@ -1,4 +1,4 @@
-"""Sessions in one process, for simulations and tests: the state machines, and bytes between them."""
+"""Sessions in one process, for simulations and tests: the state machines, bytes between them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,6 @@ def run_group(
             except EdgeError as error:  # as on a device: that member is gone, the round goes on
                 failed[error.code] += 1
         inbox = server.advance()
-    assert server.result is not None  # the last stage was closed without an error
     return server.result, traffic, failed
 
 

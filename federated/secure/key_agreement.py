@@ -36,7 +36,7 @@ _SURVIVORS = b"edge-sdk secure aggregation 1 survivors\n"
 
 @dataclass(frozen=True, slots=True)
 class MemberKeys:
-    """What a member makes public for a session: two X25519 keys and the promise of its self mask."""
+    """What a member makes public for a session: two X25519 keys, and a promise of its self mask."""
 
     channel: bytes
     mask: bytes

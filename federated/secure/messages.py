@@ -1,8 +1,8 @@
-"""The messages of a session as bytes: one strict layout for all of them (docs/SECURE_AGGREGATION.md).
+"""The messages of a session as bytes: one strict layout for all (docs/SECURE_AGGREGATION.md).
 
-A message is a header (magic, version, kind, session digest, party, number of items) and items of one
-size, which the kind and the session fix, each after the place of the member that it concerns. So the
-size of a message follows from its header, and nothing is allocated for what it claims.
+A message is a header (magic, version, kind, session digest, party, number of items) and items of
+one size, which the kind and the session fix, each after the place of the member that it concerns.
+So the size of a message follows from its header, and nothing is allocated for what it claims.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from federated.secure.errors import MalformedMessageError, OutOfOrderError, WrongSessionError
 
@@ -87,7 +87,7 @@ def decode(kind: Kind, session: Session, raw: bytes) -> Message:
         WrongSessionError: It belongs to another session.
         OutOfOrderError: It is of another kind.
     """
-    if not isinstance(raw, bytes) or len(raw) < _HEAD.size:
+    if len(raw) < _HEAD.size:
         _malformed("it is too short")
     magic, version, found, digest, party, count = _HEAD.unpack_from(raw)
     if magic != _MAGIC or version != _VERSION:
@@ -115,6 +115,6 @@ def decode(kind: Kind, session: Session, raw: bytes) -> Message:
     return Message(party, items)
 
 
-def _malformed(what: str) -> None:
+def _malformed(what: str) -> NoReturn:
     msg = f"malformed message: {what}"
     raise MalformedMessageError(msg)

@@ -47,7 +47,8 @@ class GroupServer:
 
     While a stage is open, `receive` takes its answers; `advance` closes it, whoever is missing then
     is gone, and gives the messages that open the next one. After the last, `advance` unmasks, and
-    `result` is there. Which client an answer came from is what the transport says, never the answer.
+    `result` is there. Which client an answer came from is what the transport says, never the
+    answer.
 
     Args:
         session: The session, which each member must be sent (`to_bytes`) before it answers.
@@ -76,8 +77,15 @@ class GroupServer:
         return self._names(self._left - self._answers.keys()) if self._stage else ()
 
     @property
-    def result(self) -> GroupSum | None:
-        """The sum, once the last stage was closed."""
+    def result(self) -> GroupSum:
+        """The sum.
+
+        Raises:
+            OutOfOrderError: The last stage was not closed yet, or the sum was given up.
+        """
+        if self._result is None:
+            msg = "there is no sum: the session is not over, or was given up"
+            raise OutOfOrderError(msg)
         return self._result
 
     def receive(self, client_id: str, raw: bytes) -> None:

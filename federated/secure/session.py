@@ -6,6 +6,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -168,6 +169,6 @@ def _check_members(members: Sequence[str]) -> None:
         raise InvalidOptionError(msg)
     for member in members:
         check_client_id(member)
-    if any(a >= b for a, b in zip(members, members[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(members)):
         msg = "members must be distinct and ascending; sort them"
         raise InvalidOptionError(msg)

@@ -1,8 +1,8 @@
 """Shamir's secret sharing of 256-bit secrets (How to Share a Secret, CACM 1979).
 
-Over the integers modulo 2^256 + 297, the smallest prime that every 32-byte secret is below. Python's
-integers take a time that depends on their values: whoever can time a device's arithmetic to the
-nanosecond is outside of the threat model (docs/SECURE_AGGREGATION.md).
+Over the integers modulo 2^256 + 297, the smallest prime that every 32-byte secret is below.
+Python's integers take a time that depends on their values: whoever can time a device's arithmetic
+to the nanosecond is outside of the threat model (docs/SECURE_AGGREGATION.md).
 """
 
 from __future__ import annotations
