@@ -24,6 +24,8 @@ from federated.secure.vectors import as_words, masked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
     from edge_sdk.signing import SigningKey
     from federated.secure.key_agreement import Channel, MemberKeys
     from federated.secure.roster import Roster
@@ -37,8 +39,8 @@ MASK_SHARE = 1  # of the mask key of a member that is gone
 class _Secrets:
     """What a member must forget when the session ends."""
 
-    channel_key: bytes
-    mask_key: bytes
+    channel_key: X25519PrivateKey
+    mask_key: X25519PrivateKey
     seed: bytes
     channels: dict[int, Channel] = field(default_factory=dict)
     shares: dict[int, bytes] = field(default_factory=dict)
@@ -90,21 +92,22 @@ class GroupClient:
         self._random = random_bytes
         self._next: Kind | None = Kind.KEYS
         self._secrets = _Secrets(
-            channel_key=random_bytes(KEY_BYTES),
-            mask_key=random_bytes(KEY_BYTES),
+            channel_key=ka.private_key(random_bytes(KEY_BYTES)),
+            mask_key=ka.private_key(random_bytes(KEY_BYTES)),
             seed=random_bytes(KEY_BYTES),
         )
         self._own: MemberKeys | None = None
         self._book: dict[int, MemberKeys] = {}
         self._context = b""
         self._survivors: frozenset[int] = frozenset()
+        self._agreed = b""
 
     def keys(self) -> bytes:
         """Stage 1: this session's public keys, signed."""
         self._expect(Kind.KEYS)
         self._own = ka.MemberKeys(
-            channel=ka.private_key(self._secrets.channel_key).public_key().public_bytes_raw(),
-            mask=ka.private_key(self._secrets.mask_key).public_key().public_bytes_raw(),
+            channel=self._secrets.channel_key.public_key().public_bytes_raw(),
+            mask=self._secrets.mask_key.public_key().public_bytes_raw(),
             promise=ka.promise(self._session, self._place, self._secrets.seed),
         )
         item = ka.sign_keys(self._session, self._place, self._own, self._identity)
@@ -130,19 +133,17 @@ class GroupClient:
             msg = "the key book does not have this member's own keys"
             raise ForgedKeyError(msg)
         context = ka.book_digest(self._session, book)
-        own = ka.private_key(self._secrets.channel_key)
+        own = self._secrets.channel_key
         channels = {
             place: ka.channel(own, keys.channel, context, self._place, place)
             for place, keys in book.items()
             if place != self._place
         }
         points = [place + 1 for place in book]
-        pairs = zip(
-            shamir.split(self._secrets.mask_key, self._session.threshold, points, self._random),
-            shamir.split(self._secrets.seed, self._session.threshold, points, self._random),
-            strict=True,
-        )
-        shares = {place: a + b for place, (a, b) in zip(book, pairs, strict=True)}
+        threshold, random = self._session.threshold, self._random
+        of_key = shamir.split(self._secrets.mask_key.private_bytes_raw(), threshold, points, random)
+        of_seed = shamir.split(self._secrets.seed, threshold, points, random)
+        shares = {place: a + b for place, a, b in zip(book, of_key, of_seed, strict=True)}
         self._book, self._context = book, context
         self._secrets.channels = channels
         self._secrets.shares = {self._place: shares[self._place]}
@@ -173,7 +174,7 @@ class GroupClient:
         for place, sealed in message.items.items():
             one = self._channel(place)
             shares[place] = ka.unseal(one.seal_key, self._context, place, self._place, sealed)
-        own = ka.private_key(self._secrets.mask_key)
+        own = self._secrets.mask_key
         seeds = {
             place: ka.mask_seed(own, self._book[place].mask, self._context, self._place, place)
             for place in message.items
@@ -204,6 +205,7 @@ class GroupClient:
             raise MalformedMessageError(msg)
         self._require_enough(len(named))
         self._survivors = named
+        self._agreed = ka.survivors_digest(self._context, named)
         tags = {place: self._tag(place, self._place, place) for place in named - {self._place}}
         return self._answer(Kind.TAGS, tags)
 
@@ -234,12 +236,12 @@ class GroupClient:
             else:
                 revealed[place] = bytes((MASK_SHARE,)) + both[:SHARE_BYTES]
         answer = self._answer(Kind.REVEALED, revealed)
-        self._secrets = _Secrets(b"", b"", b"")
+        del self._secrets  # nothing is left to answer
         return answer
 
     def _tag(self, other: int, sender: int, recipient: int) -> bytes:
         key = self._secrets.channels[other].tag_key
-        return ka.survivor_tag(key, self._context, sender, recipient, self._survivors)
+        return ka.survivor_tag(key, self._agreed, sender, recipient)
 
     def _channel(self, place: int) -> Channel:
         channel = self._secrets.channels.get(place)

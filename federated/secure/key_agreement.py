@@ -136,8 +136,8 @@ def mask_seed(own: X25519PrivateKey, other: bytes, context: bytes, a: int, b: in
 def hkdf(secret: bytes, salt: bytes, info: bytes, size: int) -> bytes:
     """HKDF-SHA256 (RFC 5869), at most 8160 bytes."""
     fixed = hmac.digest(salt, secret, "sha256")
-    out, block = b"", b""
-    for number in range(1, -(-size // 32) + 1):
+    block = out = hmac.digest(fixed, info + b"\x01", "sha256")
+    for number in range(2, -(-size // 32) + 1):
         block = hmac.digest(fixed, block + info + bytes((number,)), "sha256")
         out += block
     return out[:size]
@@ -168,13 +168,14 @@ def unseal(key: bytes, context: bytes, sender: int, recipient: int, sealed: byte
         raise BadShareError(msg) from None
 
 
-def survivor_tag(
-    key: bytes, context: bytes, sender: int, recipient: int, survivors: frozenset[int]
-) -> bytes:
+def survivors_digest(context: bytes, survivors: frozenset[int]) -> bytes:
+    """SHA-256 of which members are left in a session."""
+    return hashlib.sha256(_SURVIVORS + context + b"".join(map(_place, sorted(survivors)))).digest()
+
+
+def survivor_tag(key: bytes, digest: bytes, sender: int, recipient: int) -> bytes:
     """By which a member confirms to another which members are left, 32 bytes."""
-    named = b"".join(map(_place, sorted(survivors)))
-    about = _SURVIVORS + context + _place(sender) + _place(recipient) + named
-    return hmac.digest(key, about, "sha256")
+    return hmac.digest(key, digest + _place(sender) + _place(recipient), "sha256")
 
 
 def _exchange(own: X25519PrivateKey, other: bytes) -> bytes:

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("cryptography")
@@ -55,6 +55,7 @@ def test_sharing_gives_back_what_was_shared(secret: bytes, num: int, data: st.Da
     assert shamir.join(some, shamir.weights_at_zero(chosen)) == secret
 
 
+@settings(max_examples=25)
 @given(num=st.integers(3, 8), data=st.data())
 def test_the_sum_is_that_of_whoever_sent_a_vector(num: int, data: st.DataObject) -> None:
     group = make_group(num, length=3, seed=num)
@@ -97,6 +98,7 @@ def test_any_bytes_are_a_session_or_refused(raw: bytes, at: int, byte: int) -> N
         assert found.to_bytes() == candidate
 
 
+@settings(max_examples=25)
 @given(stage=st.sampled_from(STAGES), at=st.integers(0), byte=st.integers(1, 255))
 def test_a_changed_byte_never_gives_a_wrong_sum(stage: Kind, at: int, byte: int) -> None:
     """Whatever a member sends, the sum is right, given up, or off by its own vector only."""

@@ -46,7 +46,7 @@ def test_colluders_below_the_threshold_see_only_noise() -> None:
     group = make_group(6, length=LENGTH).run_to(Kind.VECTOR)
     words = vector_of(group, "m04")
     client = group.clients["m04"]
-    own = ka.private_key(client._secrets.mask_key)
+    own = client._secrets.mask_key
     seeds = b"".join(
         ka.mask_seed(own, client._book[p].mask, client._context, 4, p) for p in range(4)
     )
