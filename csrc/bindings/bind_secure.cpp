@@ -92,8 +92,10 @@ py::array masked(const py::object& values, const std::vector<MaskSeed>& add,
   auto out = copy_vector(hold_vector<Word>(values, "values"));
   Word* const data = out.mutable_data();
   const auto count = static_cast<std::size_t>(out.size());
-  const py::gil_scoped_release nogil;
-  apply_masks(data, count, add, subtract);
+  {
+    const py::gil_scoped_release nogil;
+    apply_masks(data, count, add, subtract);
+  }
   return std::move(out);
 }
 
@@ -134,8 +136,10 @@ py::array_t<float> rotated(const py::object& values, const py::object& seed,
   const RandomSeed random = as_seed(seed);
   float* const data = out.mutable_data();
   const auto count = static_cast<std::size_t>(out.size());
-  const py::gil_scoped_release nogil;
-  (undo ? rotate_back : rotate)(data, count, random);
+  {
+    const py::gil_scoped_release nogil;
+    (undo ? rotate_back : rotate)(data, count, random);
+  }
   return out;
 }
 
