@@ -91,9 +91,7 @@ class Engine:
 
 def check_graph(file: str, graph: bytes) -> None: ...
 
-_Words = TypeVar(
-    "_Words", npt.NDArray[np.uint16], npt.NDArray[np.uint32], npt.NDArray[np.uint64]
-)
+_Words = TypeVar("_Words", npt.NDArray[np.uint16], npt.NDArray[np.uint32], npt.NDArray[np.uint64])
 
 def apply_masks(values: _Words, *, add: bytes, subtract: bytes) -> _Words: ...
 def round_to_grid(
