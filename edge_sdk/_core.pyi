@@ -1,6 +1,6 @@
 # The C++ core. What each method does, and raises, is written in csrc/include/edge/.
 
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -107,3 +107,14 @@ def check_graph(file: str, graph: bytes) -> None: ...
 def clip_update(
     delta: object, clipping_norm: float
 ) -> tuple[dict[str, npt.NDArray[np.float32]], float]: ...
+
+_Words = TypeVar("_Words", npt.NDArray[np.uint16], npt.NDArray[np.uint32], npt.NDArray[np.uint64])
+
+def apply_masks(values: _Words, *, add: bytes, subtract: bytes) -> _Words: ...
+def round_to_grid(
+    values: npt.NDArray[np.float32], *, step: float, limit: int, seed: bytes
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
+def rotate(
+    values: npt.NDArray[np.float32], *, seed: bytes, back: bool = False
+) -> npt.NDArray[np.float32]: ...
+def largest_entries(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]: ...
