@@ -16,6 +16,10 @@ name = "lora"
 label = "lora, rank 8"
 steps = 3000
 set = { rank = 8 }
+
+[[suite]]
+tasks = "unipen"
+people = { shots = [1, 3] }                  # in place of cells: see `export.benchmark.people`
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
+from export.benchmark.people import PeopleOptions, read_people
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +108,8 @@ class Suite:
         protocol: How test episodes are drawn: "random" or "lake".
         calibrate: Fit the temperature on validation classes.
         max_drop: Largest loss of validation accuracy (0..1) by quantization.
+        people: Test users are people (`export.benchmark.people`): then there are no cells, and no
+            learning curve.
     """
 
     tasks: str
@@ -116,6 +123,7 @@ class Suite:
     protocol: str = "random"
     calibrate: bool = True
     max_drop: float = 0.02
+    people: PeopleOptions | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,8 +171,10 @@ def _suite(values: dict[str, Any], where: str) -> Suite:
         msg = f"{where}: two learners have one label; give each its own"
         raise InvalidOptionError(msg)
     cells = tuple(_cell(text, where) for text in values.get("cells", ()))
-    if not cells:
-        msg = f'{where}: cells must hold at least one, such as "5w1s"'
+    if "people" in values:
+        values = {**values, "people": read_people(values["people"], f"{where}, people")}
+    if bool(cells) == ("people" in values):
+        msg = f'{where}: cells must hold at least one, such as "5w1s", or there is [suite.people]'
         raise InvalidOptionError(msg)
     curve = tuple(_of_type(shots, int, f"{where}: curve") for shots in values.get("curve", ()))
     return _build(Suite, {**values, "learner": learners, "cells": cells, "curve": curve}, where)

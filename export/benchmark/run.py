@@ -17,6 +17,7 @@ import numpy as np
 
 from edge_sdk import Engine
 from export.baselines import nearest_neighbour
+from export.benchmark.people import people_measurements
 from export.calibration import fit_calibration
 from export.evaluate import EvaluateOptions, Evaluation, evaluate
 from export.intervals import mean_interval
@@ -111,6 +112,8 @@ def measurements(
     suite: Suite, source: TaskSource | ValueSource, engines: dict[str, Engine], seed: int
 ) -> dict[str, Callable[[], Figures]]:
     """Name of each figure, with what measures it. Names hold all that the figure depends on."""
+    if suite.people is not None:
+        return people_measurements(suite.people, source, engines["int8"], seed)
     pool = source.pool(TEST)
     size = f"{suite.episodes}x{suite.queries}/{suite.protocol}/{seed}"
 

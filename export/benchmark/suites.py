@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from export.benchmark.people_report import people_caption, plot_people
 from export.benchmark.plots import plot_cost, plot_curves, plot_waves
 from export.benchmark.report import SuiteResults, write_report
 from export.benchmark.run import pixel_baseline, run_row
@@ -72,6 +73,10 @@ def _plots(
     stem: str,
 ) -> list[tuple[str, str]]:
     found = []
+    if suite.people is not None:
+        name = f"results/{stem}-people.svg"
+        plot_people(rows, suite.people, seed, out / name)
+        return [(name, people_caption(suite.people))]
     pool = source.pool(TEST)
     if suite.curve:
         name = f"results/{stem}-curves.svg"
