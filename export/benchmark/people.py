@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 Figures = dict[str, Any]
 """JSON values."""
 
-PRIOR_COUNTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+PRIOR_COUNTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Tried of learners that count."""
 
-STEPS = (5, 20, 80)
+STEPS = (5, 20, 80, 320)
 USER_STEPS = (1, 2, 5, 10, 20)
 """Tried of learners that take gradient steps, on the training writers' examples and the user's."""
 
@@ -56,7 +56,7 @@ class PeopleOptions:
     """
 
     labels: tuple[str, ...] = ()
-    per_label: int = 20
+    per_label: int = 100
     shots: tuple[int, ...] = (1, 3)
     min_labels: int = 5
     seeds: int = 5
