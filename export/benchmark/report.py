@@ -10,6 +10,7 @@ from export.benchmark.markdown import markdown_table as _table
 from export.benchmark.people_report import people_text
 from export.benchmark.published import LAKE_ERRORS, published
 from export.benchmark.run import Figures, Row, figure
+from export.benchmark.waves import variance_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,6 +92,8 @@ def _suite_text(found: SuiteResults, seed: int) -> str:
     parts += [_cost_table(found, seed), _trust_table(found, seed), _control_table(found, seed)]
     if suite.curve:
         parts.append(_curve_table(found, seed))
+    if suite.cells[0].ways == 1:
+        parts.append(variance_text(found.rows, seed))
     return "\n".join(parts) + _pictures(found)
 
 

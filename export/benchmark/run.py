@@ -18,6 +18,7 @@ import numpy as np
 from edge_sdk import Engine
 from export.baselines import nearest_neighbour
 from export.benchmark.people import people_measurements
+from export.benchmark.waves import VARIANCE, variance_by_distance
 from export.calibration import fit_calibration
 from export.evaluate import EvaluateOptions, Evaluation, evaluate
 from export.intervals import mean_interval
@@ -140,6 +141,10 @@ def measurements(
         found.setdefault(f"int8 {cell.name} {size}", of("int8", cell))
     for control in ("permuted", "unadapted"):
         found[f"{control} {first.name} {size}"] = of("int8", first, control=control)
+    if not isinstance(pool, ImagePool) and pool.input_shape == (1,):
+        waves, learner = pool, engines["int8"]
+        if learner.bundle.manifest.variance:
+            found[f"{VARIANCE} {seed}"] = lambda: variance_by_distance(learner, waves, seed)
     return found
 
 

@@ -9,6 +9,7 @@ from export.benchmark.people_report import people_caption, plot_people
 from export.benchmark.plots import plot_cost, plot_curves, plot_waves
 from export.benchmark.report import SuiteResults, write_report
 from export.benchmark.run import pixel_baseline, run_row
+from export.benchmark.waves import WAVES_CAPTION
 from export.tasks.base import TEST, ImagePool
 from export.tasks.registry import open_any
 
@@ -87,10 +88,6 @@ def _plots(
     found.append((name, "Query accuracy against the time of one adaptation."))
     if not isinstance(pool, ImagePool) and pool.input_shape == (1,):
         name = f"results/{stem}-waves.svg"
-        grown = plot_waves(rows, pool, seed, out / name)
-        growth = "; ".join(f"{label}: {ratio:.1f} times" for label, ratio in grown.items())
-        caption = "A function taught from points on one side: mean and two standard deviations."
-        if growth:
-            caption += f" Mean variance away from the points, over that among them: {growth}."
-        found.append((name, caption))
+        plot_waves(rows, pool, seed, out / name)
+        found.append((name, WAVES_CAPTION))
     return found
