@@ -106,7 +106,7 @@ def plot_waves(rows: Sequence[Row], pool: FunctionPool, seed: int, path: Path) -
             noun = "point" if len(points) == 1 else "points"
             axes.set_title(f"{len(points)} {noun} taught", fontsize=9)
         top = float(np.abs(y).max())
-        panels[0, 0].set_ylim(-2.2 * top, 2.2 * top)
+        panels[0, 0].set_ylim(-1.9 * top, 1.9 * top)
         panels[0, 0].set_xlim(float(x.min()), float(x.max()))
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure_.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False,

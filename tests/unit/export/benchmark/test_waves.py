@@ -56,7 +56,7 @@ def test_the_variance_grows_away_from_what_was_taught(row: Row) -> None:
     found = variance_by_distance(Engine(row.folder / "int8"), SinusoidTasks().pool("test"), 0)
     growth = found["growth"]
     assert growth["mean"] - growth["half_width"] > 0
-    assert found["variance"][-1] > found["variance"][0]
+    assert min(found["variance"][1:]) > found["variance"][0]
     assert found["edges"] == pytest.approx(list(EDGES), rel=1e-2)
     assert len(found["variance"]) == len(found["error"]) == len(EDGES) - 1
     text = variance_text(
@@ -85,7 +85,7 @@ def test_the_points_are_on_one_side() -> None:
     x, y = one_function(SinusoidTasks().pool("test"), 3)
     assert x.shape == y.shape == (400, 1)
     assert (np.diff(x[:, 0]) >= 0).all()
-    for count in (1, 3, 6):
+    for count in (1, 2, 4):
         rows = points_on_one_side(x, count)
         assert len(set(rows.tolist())) == count
         assert (x[rows] <= np.median(x)).all()
@@ -95,7 +95,7 @@ def test_the_picture(row: Row, tmp_path: Path) -> None:
     path = tmp_path / "waves.svg"
     plot_waves([row], SinusoidTasks().pool("test"), 0, path)
     text = path.read_text()
-    for part in ("1 point taught", "6 points taught", "the function", "standard deviations", "cnp"):
+    for part in ("1 point taught", "4 points taught", "the function", "standard deviations", "cnp"):
         assert part in text
     plot_waves([row], SinusoidTasks().pool("test"), 0, tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text() == text
