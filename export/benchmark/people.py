@@ -24,7 +24,7 @@ from export.tasks.base import TEST, TRAIN, VALIDATION, ImagePool
 from export.taught_bundle import TeachOptions, base_examples, taught_state, write_taught_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -104,7 +104,7 @@ def people_figure(options: PeopleOptions, seed: int) -> str:
 
 def people_measurements(
     options: PeopleOptions, source: TaskSource | ValueSource, engine: Engine, seed: int
-) -> Mapping[str, Callable[[], Figures]]:
+) -> dict[str, Callable[[], Figures]]:
     """What to measure of a row, as `export.benchmark.run.measurements`."""
     return {people_figure(options, seed): lambda: _measure(options, source, engine, seed)}
 
@@ -173,7 +173,8 @@ def _choose(
             )
             before.append((float(found.unadapted.mean()), tried))
             after.append((float(np.mean([a.mean() for a in found.adapted.values()])), tried))
-    return tuple(max(pairs, key=lambda pair: pair[0])[1] for pairs in (before, after))
+    generic, personal = (max(pairs, key=lambda pair: pair[0])[1] for pairs in (before, after))
+    return generic, personal
 
 
 def _only(pool: object, labels: Sequence[str]) -> ImagePool:

@@ -54,7 +54,8 @@ def points_on_one_side(x: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Rows of `count` points, evenly spread over the lower half of the inputs `[n, 1]`."""
     low, high = float(x[0, 0]), float(np.median(x))
     places = low + (high - low) * (np.arange(count) + 0.5) / count
-    return np.abs(x - places).argmin(axis=0).astype(np.int64)
+    rows: NDArray[np.int64] = np.abs(x - places).argmin(axis=0).astype(np.int64)
+    return rows
 
 
 def variance_by_distance(engine: Engine, pool: FunctionPool, seed: int) -> Figures:
