@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from edge_sdk.guardrail import GuardrailReport
     from edge_sdk.guardrail_rule import GuardrailOptions
     from edge_sdk.keys import FileKeyStore, KeyStore
-    from edge_sdk.personal_state import PersonalPrediction
+    from edge_sdk.personal_state import PersonalPrediction, PersonalValues
     from edge_sdk.personalizer import Personalizer
     from edge_sdk.store_rows import Example
     from edge_sdk.update import ModelUpdate
@@ -97,6 +97,7 @@ __all__ = [
     "NothingTaughtError",
     "OlderBundleError",
     "PersonalPrediction",
+    "PersonalValues",
     "Personalizer",
     "Placement",
     "Prediction",
@@ -136,6 +137,7 @@ _ON_DEMAND = {
     "KeyStore": "keys",
     "ModelUpdate": "update",
     "PersonalPrediction": "personal_state",
+    "PersonalValues": "personal_state",
     "Personalizer": "personalizer",
     "Source": "events",
     "Status": "events",

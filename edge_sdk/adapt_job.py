@@ -14,7 +14,7 @@ import numpy as np
 from edge_sdk.background import pause, yield_to_the_app
 from edge_sdk.errors import AdaptCancelledError, EmptySupportError
 from edge_sdk.guardrail import Probe, judge
-from edge_sdk.personal_state import fit, slots_of
+from edge_sdk.personal_state import fit, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class AdaptReport:
     Attributes:
         losses: float32 `[steps]`, in nats.
         num_examples: Examples adapted on.
-        num_labels: Distinct labels among them.
+        num_labels: Distinct labels among them; 1 where values are taught.
         duration_ms: Wall time, judging and storing included.
         version: The version that answers now: that of the adapted state where the guardrail kept
             it, else that of the state before, or 0, the bundle's own.
@@ -287,7 +287,7 @@ class Adapter:
         return judge(
             self._engine,
             features,
-            slots_of(self._engine.bundle.manifest, examples),
+            targets_of(self._engine.bundle.manifest, examples),
             candidate.state,
             current=np.array([example.id in seen for example in examples]),
             probe=self._probe,

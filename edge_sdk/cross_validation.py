@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from edge_sdk.errors import DivergedError
 from edge_sdk.paired_tests import Answers
+from edge_sdk.value_answers import Yardstick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,34 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 NO_FOLD = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What examples teach: labels, or values.
+
+    Attributes:
+        taught: As `Engine.adapt` takes it: int64 `[n]`, or float32 `[n, outputs]`.
+        slots: Label slots, int64 `[n]`; 0 of values.
+        yardstick: Of values; None of labels.
+    """
+
+    taught: Int64Array | Float32Array
+    slots: Int64Array
+    yardstick: Yardstick | None
+
+    @classmethod
+    def of(cls, taught: Int64Array | Float32Array) -> Self:
+        """Slots `[n]`, or values `[n, outputs]` (n >= 1), that have been checked."""
+        if taught.ndim == 1:
+            return cls(taught, taught.astype(np.int64, copy=False), None)
+        values = taught.astype(np.float32, copy=False)
+        return cls(values, np.zeros(len(values), np.int64), Yardstick.of(values))
+
+    def rows(self, which: Flags) -> Targets:
+        """Those of the examples `which`, bool `[n]`; values keep their yardstick."""
+        yardstick = None if self.yardstick is None else self.yardstick.rows(which)
+        return Targets(self.taught[which], self.slots[which], yardstick)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,33 +76,34 @@ class HeldOutAnswers:
 def held_out_answers(
     engine: Engine,
     features: Float32Array,
-    slots: Int64Array,
+    targets: Targets,
     *,
     current: Flags | None,
     folds: int,
     after_fold: Callable[[float], None] | None = None,
 ) -> HeldOutAnswers:
-    """Cross-validate over examples `[n, *features.shape]` with their slots `[n]`, n >= 1.
+    """Cross-validate over examples `[n, *features.shape]` with their targets, n >= 1.
 
     A fold whose adaptation diverges has answered nothing right. `after_fold` is called with the
     part done, in (0, 1], and may stop this by raising.
     """
     base = engine.initial_state()
+    slots = targets.slots
     fold_of = assign_folds(features, slots, base["counts"] > 0, folds=folds)
     num_folds = int(fold_of.max()) + 1
     candidate, by_current = _no_answers(len(slots)), _no_answers(len(slots))
     for fold in range(num_folds):
         inside = fold_of == fold
-        _fill(candidate, engine, features, slots, seen=~inside, asked=inside)
+        _fill(candidate, engine, features, targets, seen=~inside, asked=inside)
         if current is not None:
-            _fill(by_current, engine, features, slots, seen=current & ~inside, asked=inside)
+            _fill(by_current, engine, features, targets, seen=current & ~inside, asked=inside)
         if after_fold is not None:
             after_fold((fold + 1) / num_folds)
     return HeldOutAnswers(
         judged=fold_of != NO_FOLD,
         candidate=candidate,
         current=None if current is None else by_current,
-        base=answers_of(engine, features, slots, base),
+        base=answers_of(engine, features, targets, base),
         num_folds=num_folds,
     )
 
@@ -105,10 +135,13 @@ def assign_folds(
     return found
 
 
-def answers_of(engine: Engine, features: Float32Array, slots: Int64Array, state: State) -> Answers:
+def answers_of(engine: Engine, features: Float32Array, targets: Targets, state: State) -> Answers:
     """What a state answers for n >= 1 examples; nothing right where it has no slot in use."""
+    slots = targets.slots
     if not np.any(state["counts"] > 0):
         return _no_answers(len(slots))
+    if targets.yardstick is not None:
+        return targets.yardstick.answers(engine.predict_values(features, state).mean)
     logits = engine.predict(features, state).logits.astype(np.float64)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     sums = powers.sum(axis=1)
@@ -127,7 +160,7 @@ def _fill(
     answers: Answers,
     engine: Engine,
     features: Float32Array,
-    slots: Int64Array,
+    targets: Targets,
     *,
     seen: Flags,
     asked: Flags,
@@ -135,12 +168,12 @@ def _fill(
     """Set the answers to the `asked` examples: those of a state adapted on the `seen` ones."""
     try:
         state = (
-            engine.adapt(features[seen], slots[seen]).state
+            engine.adapt(features[seen], targets.taught[seen]).state
             if seen.any()
             else engine.initial_state()
         )
     except DivergedError:
         return
-    found = answers_of(engine, features[asked], slots[asked], state)
+    found = answers_of(engine, features[asked], targets.rows(asked), state)
     answers.right[asked] = found.right
     answers.probability[asked], answers.largest[asked] = found.probability, found.largest

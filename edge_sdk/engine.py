@@ -278,10 +278,27 @@ class Engine:
             As `embed` and `predict`.
         """
         self._check_task("classification", "predict_values")
+        features, logits, variance = self._embed_and_predict(x, state)
+        return features, Prediction(logits, variance)
+
+    def embed_and_predict_values(
+        self, x: object, state: State
+    ) -> tuple[Float32Array, ValuePrediction]:
+        """The features of `x`, and their values: as `embed`, then `predict_values`, likewise.
+
+        Raises:
+            As `embed` and `predict_values`.
+        """
+        self._check_task("regression", "predict")
+        features, mean, variance = self._embed_and_predict(x, state)
+        return features, ValuePrediction(mean, variance)
+
+    def _embed_and_predict(
+        self, x: object, state: State
+    ) -> tuple[Float32Array, Float32Array, Float32Array | None]:
         _check_state(state)
         inputs = as_batch(x, shape=self._bundle.manifest.input.shape)
-        features, logits, variance = self._core.embed_and_predict(inputs, state)
-        return features, Prediction(logits, variance)
+        return self._core.embed_and_predict(inputs, state)
 
     def _check_steps(self, steps: int) -> None:
         check_count(steps, name="steps", largest=MAX_STEPS)

@@ -16,6 +16,9 @@ Uniformly wrong labels shrink every difference of accuracy and turn the sign of 
 make the guardrail keep less, not more; and the more of them look wrong, the more evidence is asked
 for. Labels that are wrong in the same way every time look like a
 user's own meaning of a label; only the probe set, which the bundle's maker labelled, notices those.
+
+**Values** are judged in the same way: one is right where it lies nearer to the taught value than
+the mean of all others that were taught (`value_answers`), and that is what guessing means.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from edge_sdk.arrays import as_examples, as_rows, as_slots
-from edge_sdk.cross_validation import answers_of, held_out_answers
+from edge_sdk.cross_validation import Targets, answers_of, held_out_answers
 from edge_sdk.errors import (
     DtypeMismatchError,
     EmptySupportError,
@@ -47,6 +50,7 @@ from edge_sdk.label_noise import suspect_share
 from edge_sdk.manifest import PROBE_NAME
 from edge_sdk.paired_tests import GuessComparison, PairedComparison
 from edge_sdk.probe_file import parse_probe
+from edge_sdk.value_answers import GUESS_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from edge_sdk._core import State
     from edge_sdk.arrays import Float32Array, Int64Array
     from edge_sdk.engine import Engine
+    from edge_sdk.manifest import Manifest
     from edge_sdk.paired_tests import Answers
 
     Flags = npt.NDArray[np.bool_]
@@ -130,7 +135,7 @@ class GuardrailReport:
 def judge(
     engine: Engine,
     features: Float32Array,
-    slots: Int64Array,
+    targets: Int64Array | Float32Array,
     candidate: State,
     *,
     current: Flags | None = None,
@@ -143,7 +148,8 @@ def judge(
     Args:
         engine: Adapts the folds and answers; its bundle's starting state is the base.
         features: Of all kept examples in the order taught, float32 `[n, *features.shape]`, n >= 1.
-        slots: Their label slots, int64 `[n]`.
+        targets: Their label slots, int64 `[n]`; of a regression their values, float32
+            `[n, outputs]`.
         candidate: The base adapted to all of them.
         current: Which of the examples the state that serves now was adapted on, bool `[n]`; None
             where the base serves.
@@ -160,17 +166,17 @@ def judge(
     """
     manifest = engine.bundle.manifest
     rows = as_rows(features, shape=manifest.features.shape, name="features")
-    labels = as_slots(slots, num_rows=len(rows), ways=manifest.ways, name="slots")
     if len(rows) == 0:
         msg = "features must hold at least one example"
         raise EmptySupportError(msg)
+    labels = _check_targets(targets, manifest, len(rows))
     seen = _check_current(current, len(rows))
     known: Flags = engine.initial_state()["counts"] > 0
     on_support = answers_of(engine, rows, labels, candidate).right
     answers = held_out_answers(
         engine, rows, labels, current=seen, folds=options.folds, after_fold=after_fold
     )
-    serving = None if seen is None else engine.adapt(rows[seen], labels[seen]).state
+    serving = None if seen is None else engine.adapt(rows[seen], labels.taught[seen]).state
     ask = _Asker(engine, known, labels, answers.judged, probe, options.confidence)
     about_candidate = ask.about(candidate, answers.candidate, answers.base)
     about_current = (
@@ -211,25 +217,30 @@ class _Asker:
 
     engine: Engine
     known: Flags
-    labels: Int64Array
+    targets: Targets
     judged: Flags
     probe: Probe | None
     confidence: float
 
     def about(self, state: State, held_out: Answers, of_base: Answers) -> Evidence:
         """`held_out` and `of_base` `[n]`: answers of states like this one, and of the base."""
-        is_known = self.known[self.labels]
+        is_known = self.known[self.targets.slots]
         of_user = held_out.right[self.judged & ~is_known]
-        in_use = int(np.sum(state["counts"] > 0))
+        guess_rate = self._guess_rate(state)
         return Evidence(
             against_base=_paired(held_out, of_base, self.judged & is_known, self.confidence),
-            # with one label in use there is nothing to guess
-            against_guessing=GuessComparison.of(of_user, guess_rate=1 / in_use)
-            if len(of_user) and in_use > 1
+            against_guessing=GuessComparison.of(of_user, guess_rate=guess_rate)
+            if len(of_user) and guess_rate < 1
             else None,
             probe=self._probed(state),
             suspect_share=suspect_share(held_out.of(self.judged)) if self.judged.any() else 0.0,
         )
+
+    def _guess_rate(self, state: State) -> float:
+        """Share that a guess gets right; 1: with one label in use there is nothing to guess."""
+        if self.targets.yardstick is not None:
+            return GUESS_RATE
+        return 1 / max(1, int(np.sum(state["counts"] > 0)))
 
     def _probed(self, state: State) -> PairedComparison | None:
         if self.probe is None:
@@ -247,10 +258,22 @@ class _Asker:
             )
             raise InvalidOptionError(msg)
         by_state, by_base = (
-            answers_of(self.engine, features, slots, s)
+            answers_of(self.engine, features, Targets.of(slots), s)
             for s in (state, self.engine.initial_state())
         )
         return PairedComparison.of(by_state, by_base, confidence=self.confidence)
+
+
+def _check_targets(
+    targets: Int64Array | Float32Array, manifest: Manifest, num_rows: int
+) -> Targets:
+    if manifest.task != "regression":
+        return Targets.of(as_slots(targets, num_rows=num_rows, ways=manifest.ways, name="slots"))
+    values = as_rows(targets, shape=(manifest.outputs or 1,), name="values")
+    if len(values) != num_rows:
+        msg = f"values must have {num_rows} rows, as features, got {len(values)}"
+        raise ShapeMismatchError(msg)
+    return Targets.of(values)
 
 
 def _paired(

@@ -24,6 +24,7 @@ from edge_sdk.store import Binding
 from edge_sdk.store_codec import Header
 from edge_sdk.store_generations import CURRENT, PREVIOUS
 from edge_sdk.store_rows import Example
+from edge_sdk.taught_values import RowShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +56,8 @@ class KeptState:
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
         self._manifest = engine.bundle.manifest
-        self._binding = Binding(engine.bundle.embed_identity, self._manifest.features.shape)
+        self._rows = RowShape.of(self._manifest)
+        self._binding = Binding(engine.bundle.embed_identity, self._rows.stored)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -80,6 +82,10 @@ class KeptState:
     def head(self) -> int:
         """The version that the store says is current; 0 when nothing is adapted."""
         return self._store.generations.version(CURRENT) or 0
+
+    def examples(self) -> tuple[Example, ...]:
+        """All kept examples, in the order taught."""
+        return self.support()[0] if self._rows.outputs else self._store.examples.kept()
 
     def support(self) -> tuple[tuple[Example, ...], Float32Array]:
         """All kept examples and their features `[n, *features.shape]`."""
@@ -139,10 +145,13 @@ class KeptState:
         fitted = fit(self._engine, (), np.zeros(0, np.float32))
         return current_of(fitted, version=0, source=source, head=head, damage=damage)
 
-    def teach(
-        self, label: str, features: Float32Array, capacity: Capacity | None
-    ) -> tuple[int, ...]:
-        """Add examples `[n, *features.shape]` of a label and let go of what exceeds its capacity.
+    def teach(self, label: str, rows: Float32Array, capacity: Capacity | None) -> tuple[int, ...]:
+        """Add examples of a label and let go of what exceeds its capacity.
+
+        Args:
+            label: Empty where values are taught: all of them then count as one label's.
+            rows: Features `[n, *features.shape]`, or such rows as `RowShape.join` makes.
+            capacity: What may be kept.
 
         Raises:
             CapacityError: Every slot already has a label.
@@ -151,7 +160,7 @@ class KeptState:
         examples = self._store.examples
         kept = examples.kept()
         slot_names(self._manifest, (*kept, Example(0, label)))  # is there a slot left?
-        ids = examples.add(label, features)
+        ids = examples.add(label, rows)
         if capacity is not None:
             mine = [*(example.id for example in kept if example.label == label), *ids]
             if len(mine) > capacity.per_label:
@@ -309,14 +318,17 @@ class KeptState:
         return Header(self._engine.bundle.digest, tuple(ids), fitted.names)
 
     def _load(self, ids: Sequence[int]) -> tuple[tuple[Example, ...], Float32Array]:
+        return self._rows.split(*self._load_rows(ids))
+
+    def _load_rows(self, ids: Sequence[int]) -> tuple[tuple[Example, ...], Float32Array]:
         self._store.examples.check_complete()
-        return self._store.examples.load(self._manifest.features.shape, ids)
+        return self._store.examples.load(self._rows.stored, ids)
 
     def _chosen(self, ids: Sequence[int], capacity: Capacity) -> set[int]:
         if capacity.policy == "most_recent":
             return set(ids[-capacity.per_label :])
-        _, features = self._load(ids)
-        return {ids[row] for row in chosen(capacity, features)}
+        _, rows = self._load_rows(ids)
+        return {ids[row] for row in chosen(capacity, rows)}
 
     def _collect(self) -> None:
         self._store.examples.collect(self._store.generations.ids_in_use())

@@ -36,12 +36,10 @@ if TYPE_CHECKING:
 class LiveState(LiveStore):
     """What `Personalizer` reads and changes. Threads may share it."""
 
-    def teach(
-        self, label: str, features: Float32Array, capacity: Capacity | None
-    ) -> tuple[int, ...]:
-        """As `Personalizer.teach`, with features `[n, *features.shape]`."""
+    def teach(self, label: str, rows: Float32Array, capacity: Capacity | None) -> tuple[int, ...]:
+        """As `Personalizer.teach`, with rows as `KeptState.teach` takes them."""
         with self.changing() as kept:
-            ids = kept.teach(label, features, capacity)
+            ids = kept.teach(label, rows, capacity)
             self._journal.add(Taught(num_examples=len(ids), num_kept=kept.num_kept()))
         self._tell(())
         return ids

@@ -23,7 +23,7 @@ from edge_sdk.guardrail_rule import Serve
 from edge_sdk.kept_state import KeptState
 from edge_sdk.lost_store import LostStore
 from edge_sdk.outcome import drift_entry, entry_of, judge_again
-from edge_sdk.personal_state import slots_of
+from edge_sdk.personal_state import slots_of, targets_of
 from edge_sdk.store import Store
 
 if TYPE_CHECKING:
@@ -250,13 +250,15 @@ class LiveStore:
         self, kept: KeptState, current: Current, notes: tuple[Note, ...]
     ) -> tuple[Current, tuple[Note, ...]]:
         """What answers under another bundle: the state, computed again, while it holds its own."""
-        features, slots = self._adapted(kept, current)
+        _, slots = self._adapted(kept, current)
         if self._guardrail is None or not len(slots):
             return current, notes
-        report = judge_again(self._engine, features, slots, current.state, self._guardrail)
+        bundle = self._engine.bundle
+        examples, features = kept.adapted(current.version)
+        targets = targets_of(bundle.manifest, examples)
+        report = judge_again(self._engine, features, targets, current.state, self._guardrail)
         num_labels = len(set(slots.tolist()))
-        digest = self._engine.bundle.digest
-        self._journal.add(entry_of(digest, len(slots), num_labels, report))
+        self._journal.add(entry_of(bundle.digest, len(slots), num_labels, report))
         if report.serve is not Serve.BASE:
             return current, notes
         base = kept.fall_back(current)

@@ -57,7 +57,7 @@ def entry_of(
 def judge_again(
     engine: Engine,
     features: Float32Array,
-    slots: Int64Array,
+    targets: Int64Array | Float32Array,
     state: State,
     options: GuardrailOptions,
 ) -> GuardrailReport:
@@ -66,15 +66,15 @@ def judge_again(
     Args:
         engine: The new bundle.
         features: What the state was adapted on, float32 `[n, *features.shape]`, n >= 1.
-        slots: Label slots, int64 `[n]`.
+        targets: Label slots, int64 `[n]`, or values, float32 `[n, outputs]`.
         state: The new bundle's starting state adapted to them.
         options: Thresholds.
     """
-    everything = np.ones(len(slots), dtype=bool)
+    everything = np.ones(len(targets), dtype=bool)
     return judge(
         engine,
         features,
-        slots,
+        targets,
         state,
         current=everything,
         probe=Probe.of(engine),

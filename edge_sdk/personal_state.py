@@ -43,6 +43,21 @@ class PersonalPrediction:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PersonalValues:
+    """What is predicted for n examples by a bundle that learns values.
+
+    Attributes:
+        mean: float32 `[n, outputs]`.
+        variance: float32 `[n, outputs]`; None where the bundle does not tell.
+        version: The one personal state that all of it comes from; 0 is the bundle's own.
+    """
+
+    mean: Float32Array
+    variance: Float32Array | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fit:
     """A state, what its first slots mean, and the losses (nats, `[steps]`) of getting there."""
 
@@ -87,9 +102,13 @@ def current_of(
 def slot_names(manifest: Manifest, examples: Iterable[Example]) -> tuple[str, ...]:
     """What the slots mean: the bundle's labels, then the user's in order of their oldest example.
 
+    The one slot of a bundle that learns values has the empty name.
+
     Raises:
         CapacityError: There are more labels than slots.
     """
+    if manifest.task == "regression":
+        return ("",)
     taught = (example.label for example in examples)
     names = tuple(dict.fromkeys((*manifest.labels, *taught)))
     if len(names) > manifest.ways:
@@ -105,6 +124,14 @@ def slots_of(manifest: Manifest, examples: Sequence[Example]) -> Int64Array:
     """The slot of each example, int64 `[n]`."""
     slot_of = {name: slot for slot, name in enumerate(slot_names(manifest, examples))}
     return np.array([slot_of[example.label] for example in examples], dtype=np.int64)
+
+
+def targets_of(manifest: Manifest, examples: Sequence[Example]) -> Int64Array | Float32Array:
+    """What `Engine.adapt` is to learn: slots, int64 `[n]`, or values, float32 `[n, outputs]`."""
+    if manifest.task != "regression":
+        return slots_of(manifest, examples)
+    values = np.array([example.value for example in examples], dtype=np.float32)
+    return values.reshape(len(examples), manifest.outputs or 1)
 
 
 def fit(
@@ -131,17 +158,17 @@ def fit(
     names = slot_names(manifest, examples)
     if not examples:
         return Fit(engine.initial_state(), names, np.zeros(0, dtype=np.float32))
-    slots = slots_of(manifest, examples)
+    targets = targets_of(manifest, examples)
     if after_step is None:
-        result = engine.adapt(features, slots)
+        result = engine.adapt(features, targets)
         return Fit(result.state, names, result.losses)
     one_by_one = manifest.adaptation == "sequential"
-    num_steps = len(slots) if one_by_one else manifest.steps
+    num_steps = len(targets) if one_by_one else manifest.steps
     state, losses = engine.initial_state(), []
     for step in range(1, num_steps + 1):
         seen = slice(step - 1, step) if one_by_one else slice(None)
         try:
-            result = engine.adapt(features[seen], slots[seen], steps=1, start=state)
+            result = engine.adapt(features[seen], targets[seen], steps=1, start=state)
         except DivergedError:
             msg = (
                 f"the loss or the state is not finite at step {step}; take fewer steps or check "

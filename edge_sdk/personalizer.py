@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Self, overload
 
 from edge_sdk.adapt_job import Adapter
-from edge_sdk.arrays import Float32Array, Int64Array, as_rows
+from edge_sdk.arrays import Float32Array, Int64Array, as_examples, as_rows
 from edge_sdk.audit_entries import ConsentChanged, EpsilonSpent, UpdateSent
 from edge_sdk.drift import DEFAULT_DRIFT
 from edge_sdk.engine import Engine
-from edge_sdk.errors import InvalidOptionError, NothingTaughtError
+from edge_sdk.errors import InvalidOptionError, NothingTaughtError, ShapeMismatchError
 from edge_sdk.events import Status
 from edge_sdk.guardrail_rule import DEFAULT_GUARDRAIL
 from edge_sdk.keys import as_key_store
@@ -24,11 +24,14 @@ from edge_sdk.live_state import LiveState
 from edge_sdk.options import check_label
 from edge_sdk.personal_state import (
     PersonalPrediction,
+    PersonalValues,
     answers_right,
     read_prediction,
     slot_names,
     slots_of,
+    targets_of,
 )
+from edge_sdk.taught_values import RowShape
 from edge_sdk.update import ModelUpdate, make_update
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from edge_sdk.events import Event
     from edge_sdk.guardrail_rule import GuardrailOptions
     from edge_sdk.keys import KeyStore
+    from edge_sdk.manifest import Task
     from edge_sdk.provider_options import Provider
     from edge_sdk.providers import Placement
     from edge_sdk.store_rows import Example
@@ -60,6 +64,9 @@ class Personalizer:
     What is damaged in the home is noticed (SHA-256 on every blob) and never stops predictions: the
     state is computed again from the examples, else the generation before answers, else the bundle's
     own state. `status` and the events say so.
+
+    A bundle learns labels (`teach`, `predict`, `feedback`) or values (`teach_values`,
+    `predict_values`); what is for the other kind raises `InvalidOptionError`. All else serves both.
 
     Args:
         bundle: An open bundle, or the path of one. A later bundle with the same `embed.onnx` keeps
@@ -82,8 +89,7 @@ class Personalizer:
         WrongKeyError: `home` is encrypted with another key, or no key was given; nothing is lost.
         KeyStoreError, MissingExtraError: The key, or what encrypts, cannot be used.
         StoreError: `home` cannot be used.
-        InvalidOptionError: The bundle learns values, not labels; or as for `Engine`.
-        BadBundleError, ProviderError, RuntimeLibraryError: As for `Engine`.
+        InvalidOptionError, BadBundleError, ProviderError, RuntimeLibraryError: As for `Engine`.
     """
 
     def __init__(
@@ -103,9 +109,7 @@ class Personalizer:
         keys = as_key_store(key)
         self._engine = Engine(bundle, providers=providers, threads=threads)
         self._bundle = self._engine.bundle
-        if self._bundle.manifest.task != "classification":
-            msg = "this bundle learns values, which have no labels to teach; use Engine"
-            raise InvalidOptionError(msg)
+        self._rows = RowShape.of(self._bundle.manifest)
         self._capacity = capacity
         self._live = LiveState(
             self._engine,
@@ -187,18 +191,26 @@ class Personalizer:
 
     @property
     def examples(self) -> tuple[Example, ...]:
-        """Id and label of each kept example, in the order taught."""
-        with self._live.reading():
-            return self._live.store.examples.kept()
+        """Id and label, or id and value, of each kept example, in the order taught.
+
+        Raises:
+            StoreError: One is damaged.
+        """
+        with self._live.reading() as kept:
+            return kept.examples()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """What the slots mean, in slot order: the bundle's labels, then the user's own.
 
+        None where the bundle learns values.
+
         Raises:
             CapacityError: There are more than this bundle has slots; `forget` some, or open the
                 home with the bundle they were taught with.
         """
+        if self._rows.outputs:
+            return ()
         return slot_names(self._bundle.manifest, self.examples)
 
     def teach(self, label: str, x: object) -> tuple[int, ...]:
@@ -216,16 +228,45 @@ class Personalizer:
             The id of each example of `x`, ascending; `examples` tells which of them are kept.
 
         Raises:
-            InvalidOptionError: The label is not such a string.
+            InvalidOptionError: The label is not such a string, or the bundle learns values.
             DtypeMismatchError, ShapeMismatchError, NonFiniteError: `x` is not such an array.
             CapacityError: Every slot already has a label.
             StoreError: They could not be stored.
 
         On any error the store is exactly what it was before the call.
         """
+        self._check_task("classification", "teach_values")
         name = check_label(label)
-        features = as_rows(self._engine.embed(x), shape=self._feature_shape, name="features")
-        return self._live.teach(name, features, self._capacity)
+        return self._live.teach(name, self._embed(x), self._capacity)
+
+    def teach_values(self, values: object, x: object) -> tuple[int, ...]:
+        """Keep examples of what is to be predicted; `adapt` then learns from them.
+
+        As `teach`: what is kept is features and values, in one sealed row an example. `capacity`
+        counts all of them together.
+
+        Args:
+            values: float32 `[n, outputs]`, finite, or the value of one example `[outputs]`.
+            x: float32 `[n, *input.shape]`, n >= 1, or one example `[*input.shape]`.
+
+        Returns:
+            The id of each example of `x`, ascending; `examples` tells which of them are kept.
+
+        Raises:
+            InvalidOptionError: The bundle learns labels; use `teach`.
+            DtypeMismatchError, ShapeMismatchError, NonFiniteError: `values` or `x` is not such an
+                array, or they have not as many rows.
+            StoreError: They could not be stored.
+
+        On any error the store is exactly what it was before the call.
+        """
+        self._check_task("regression", "teach")
+        wanted = as_examples(values, shape=(self._rows.outputs,), name="values")
+        features = self._embed(x)
+        if len(wanted) != len(features):
+            msg = f"values must have {len(features)} rows, one for each of x, got {len(wanted)}"
+            raise ShapeMismatchError(msg)
+        return self._live.teach("", self._rows.join(features, wanted), self._capacity)
 
     @overload
     def adapt(
@@ -280,6 +321,7 @@ class Personalizer:
 
         Raises:
             NothingTaughtError: No label is in use yet.
+            InvalidOptionError: The bundle learns values; use `predict_values`.
             DtypeMismatchError, ShapeMismatchError, NonFiniteError: `x` is not such an array.
             StoreError: The store is closed.
         """
@@ -290,6 +332,28 @@ class Personalizer:
             msg = "no label is in use; call teach(), then adapt()"
             raise NothingTaughtError(msg)
         return read_prediction(prediction, current)
+
+    def predict_values(self, x: object) -> PersonalValues:
+        """Predict values with the current state, and their variance where the bundle tells it.
+
+        As `predict`: all of the answer comes from one state, and it waits for no change.
+
+        Args:
+            x: float32 `[n, *input.shape]`, n >= 1, or one example `[*input.shape]`.
+
+        Raises:
+            NothingTaughtError: Nothing is learned yet, neither here nor by the bundle.
+            InvalidOptionError: The bundle learns labels; use `predict`.
+            DtypeMismatchError, ShapeMismatchError, NonFiniteError: `x` is not such an array.
+            StoreError: The store is closed.
+        """
+        current = self._live.current()
+        features, found = self._engine.embed_and_predict_values(x, current.state)
+        self._live.watch.offer(features)
+        if not current.slots:
+            msg = "nothing is learned yet; call teach_values(), then adapt()"
+            raise NothingTaughtError(msg)
+        return PersonalValues(found.mean, found.variance, current.version)
 
     def feedback(
         self, prediction: PersonalPrediction, correct: bool | str | Sequence[bool | str]
@@ -312,9 +376,11 @@ class Personalizer:
             What was noticed; None for nothing.
 
         Raises:
-            InvalidOptionError: `prediction` or `correct` is not such a thing.
+            InvalidOptionError: `prediction` or `correct` is not such a thing, or the bundle learns
+                values, which are not right or wrong: `teach_values` what they should have been.
             StoreError: It could not be stored; it then does not count.
         """
+        self._check_task("classification", "teach_values")
         right = answers_right(prediction, correct)
         return self._live.feedback(prediction.version, right)
 
@@ -355,6 +421,7 @@ class Personalizer:
             what: A label, or the id of an example.
 
         Raises:
+            InvalidOptionError: It is neither, or a label, though the bundle learns values.
             UnknownLabelError: No example of the label is kept.
             UnknownExampleError: No such example is kept.
             DivergedError: A loss or the state without it was not finite.
@@ -365,6 +432,9 @@ class Personalizer:
         On any other error the store and the state are exactly what they were before the call.
         """
         is_id = isinstance(what, int) and not isinstance(what, bool)
+        if not is_id and self._rows.outputs:
+            msg = "values have no label; forget them by the ids that teach_values() gave"
+            raise InvalidOptionError(msg)
         self._live.forget(what if is_id else check_label(what))
 
     def erase(self) -> None:
@@ -389,11 +459,24 @@ class Personalizer:
         """What `adapt` uses: features float32 `[n, *features.shape]` and slots int64 `[n]`.
 
         Raises:
+            InvalidOptionError: The bundle learns values; use `support_values`.
             StoreError: An example is damaged.
         """
+        self._check_task("classification", "support_values")
         with self._live.reading() as kept:
             examples, features = kept.support()
         return features, slots_of(self._bundle.manifest, examples)
+
+    def support_values(self) -> tuple[Float32Array, Float32Array]:
+        """The same of values: features and values float32 `[n, outputs]`.
+
+        Raises:
+            InvalidOptionError: The bundle learns labels; use `support`.
+            StoreError: An example is damaged.
+        """
+        self._check_task("regression", "support")
+        features, values = self._support()
+        return features, as_rows(values, shape=(self._rows.outputs,), name="values")
 
     def update(
         self,
@@ -423,17 +506,17 @@ class Personalizer:
             DivergedError: Adapting from `start` was not finite.
             StoreError: It could not be logged; then it does not leave.
         """
-        features, slots = self.support()
-        if not len(slots):
+        features, targets = self._support()
+        if not len(targets):
             msg = "there is nothing to share; call teach()"
             raise NothingTaughtError(msg)
         manifest, digest = self._bundle.manifest, self._bundle.digest
         origin = self._engine.initial_state() if start is None else start
-        adapted = self._engine.adapt(features, slots, steps=steps, start=origin).state
+        adapted = self._engine.adapt(features, targets, steps=steps, start=origin).state
         made = make_update(manifest, digest, origin, adapted, clipping_norm)
         sent = UpdateSent(
             bundle_digest=digest,
-            num_examples=len(slots),
+            num_examples=len(targets),
             clipping_norm=float(clipping_norm),
             consent_id=consent_id,
         )
@@ -453,6 +536,16 @@ class Personalizer:
         """
         self._live.record([ConsentChanged(consent_id=consent_id, granted=granted)])
 
-    @property
-    def _feature_shape(self) -> tuple[int, ...]:
-        return self._bundle.manifest.features.shape
+    def _embed(self, x: object) -> Float32Array:
+        shape = self._bundle.manifest.features.shape
+        return as_rows(self._engine.embed(x), shape=shape, name="features")
+
+    def _support(self) -> tuple[Float32Array, Int64Array | Float32Array]:
+        with self._live.reading() as kept:
+            examples, features = kept.support()
+        return features, targets_of(self._bundle.manifest, examples)
+
+    def _check_task(self, task: Task, instead: str) -> None:
+        if self._bundle.manifest.task != task:
+            msg = f"this bundle does {self._bundle.manifest.task}; use {instead}()"
+            raise InvalidOptionError(msg)

@@ -23,10 +23,17 @@ _ROWS_AT_ONCE = 6  # about 0.2 ms
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One kept example: its id (ids only grow) and the app's label."""
+    """One kept example.
+
+    Attributes:
+        id: Ids only grow.
+        label: The app's label; empty where values are taught.
+        value: What was taught in its place, `outputs` numbers that are float32; None of a label.
+    """
 
     id: int
     label: str
+    value: tuple[float, ...] | None = None
 
 
 class Owner(Protocol):

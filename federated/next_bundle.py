@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk import Engine
 from edge_sdk.errors import CapacityError, InvalidOptionError
-from edge_sdk.manifest import MODEL_CARD_NAME
-from export.bundle_writer import write_bundle
-from export.init_graph import init_graph
+from export.next_version import COUNTS, next_draft, write_next_version
 from federated.errors import NothingLearnedError
 from federated.local_round import round_start
 
@@ -28,17 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_sdk import Bundle
-    from edge_sdk.manifest import BundleDraft, Json
+    from edge_sdk.manifest import Json
     from edge_sdk.signing import SigningKey
-    from export.init_graph import InitEncoding
     from federated.privacy.report import PrivacyReport
     from federated.round_core import RoundOptions, RoundReport
 
-COUNTS = "counts"  # the tensor that every learner has: docs/ARCHITECTURE.md section 2
 HISTORY = "federated"  # key in the manifest's provenance: one entry a run
 PRIVACY = "privacy"  # key in the manifest's provenance: what holds for this version
-
-_INIT = "init.onnx"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,13 +151,13 @@ def name_labels(
     initial = Engine(bundle).initial_state()
     tensors = {name: np.array(initial[name]) for name in initial.names}
     tensors[COUNTS][: len(labels)] = prior_count
-    draft = replace(_next_draft(bundle), labels=tuple(labels))
+    draft = replace(next_draft(bundle), labels=tuple(labels))
     note = (
         f"## Version {draft.version}: named labels\n\n"
         f"The first {len(labels)} label slots mean the same on every device, each from a prior of "
         f"{prior_count:g} examples.\n"
     )
-    return _write(path, bundle, draft, tensors, note, key)
+    return write_next_version(path, bundle, draft, tensors, note, key=key)
 
 
 def write_next_bundle(
@@ -196,7 +190,7 @@ def write_next_bundle(
         msg = "no round used any update, so there is no new bundle; the rounds say what failed"
         raise NothingLearnedError(msg)
     state = round_start(bundle, Engine(bundle).initial_state(), shared)
-    draft = _next_draft(bundle)
+    draft = next_draft(bundle)
     history = draft.provenance.get(HISTORY, [])
     if not isinstance(history, list):
         msg = f"provenance[{HISTORY!r}] of the bundle is not a list"
@@ -211,31 +205,5 @@ def write_next_bundle(
         provenance={**provenance, HISTORY: [*history, summary.as_json()]},
     )
     note = f"## Version {draft.version}: federated rounds\n\n{summary.for_people()}"
-    return _write(path, bundle, draft, {name: state[name] for name in state.names}, note, key)
-
-
-def _next_draft(bundle: Bundle) -> BundleDraft:
-    manifest = bundle.manifest
-    return replace(manifest.draft(), version=manifest.version + 1, parent=bundle.digest)
-
-
-def _write(
-    path: str | os.PathLike[str],
-    bundle: Bundle,
-    draft: BundleDraft,
-    tensors: Mapping[str, NDArray[np.float32]],
-    note: str,
-    key: SigningKey | None,
-) -> str:
-    encoding = cast("InitEncoding", draft.quantization.get("init", "float32"))
-    ordered = {spec.name: tensors[spec.name] for spec in draft.state}
-    graphs = {name: data for name, data in bundle.files.items() if name != MODEL_CARD_NAME}
-    graphs[_INIT] = init_graph(ordered, encoding)
-    card = bundle.files[MODEL_CARD_NAME].decode("utf-8")
-    return write_bundle(
-        path,
-        manifest_fields=draft,
-        graphs=graphs,
-        model_card=f"{card.rstrip()}\n\n{note}",
-        key=key,
-    )
+    tensors = {name: state[name] for name in state.names}
+    return write_next_version(path, bundle, draft, tensors, note, key=key)

@@ -93,7 +93,7 @@ def _digits(options: PopulationOptions, max_classes: int, _: Path | None) -> Pop
     source = DigitTasks()
     rng = np.random.default_rng(options.seed)
     pool = source.pool(TEST)
-    pool = _only(pool, np.unique(pool.classes)[:max_classes])
+    pool = pool.of_classes(np.unique(pool.classes)[:max_classes].tolist())
     share = options.writers / (options.writers + options.held_out)
     parts = part_pool(pool, share, rng)
     groups = [
@@ -165,7 +165,7 @@ def _largest_group(pool: ImagePool) -> NDArray[np.int64]:
 def _split_users(
     pool: ImagePool, classes: NDArray[np.int64], options: PopulationOptions, digest: str
 ) -> Population:
-    kept = _only(pool, np.intersect1d(classes, pool.classes))
+    kept = pool.of_classes(np.intersect1d(classes, pool.classes).tolist())
     users = np.random.default_rng(options.seed).permutation(np.unique(kept.users))
     writers = options.writers or max(1, len(users) - options.held_out)
     needed = writers + options.held_out
@@ -180,17 +180,6 @@ def _split_users(
         taking_part=_of_users(kept, taking_part),
         held_out=_of_users(kept, held_out),
         digest=digest,
-    )
-
-
-def _only(pool: ImagePool, classes: NDArray[np.int64]) -> ImagePool:
-    """The images of `classes` (ascending), which become the classes 0, 1, ..."""
-    rows = np.flatnonzero(np.isin(pool.classes, classes))
-    return ImagePool(
-        images=pool.images[rows],
-        classes=np.searchsorted(classes, pool.classes[rows]).astype(np.int64),
-        users=pool.users[rows],
-        class_names=[pool.class_names[cls] for cls in classes.tolist()],
     )
 
 

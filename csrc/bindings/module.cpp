@@ -30,8 +30,7 @@ void translate(std::exception_ptr pointer) {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-  module.doc() =
-      "The C++ core: State and Engine; bounds, masks and compression of updates.";
+  module.doc() = "The C++ core: State and Engine; bounds, masks and compression of updates.";
   py::register_local_exception_translator(&translate);
   edge::bindings::bind_state(module);
   edge::bindings::bind_engine(module);

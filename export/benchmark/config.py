@@ -17,6 +17,10 @@ name = "lora"
 label = "lora, rank 8"
 steps = 3000
 set = { rank = 8 }
+
+[[suite]]
+tasks = "unipen"
+people = { shots = [1, 3] }                  # in place of cells: see `export.benchmark.people`
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
+from export.benchmark.people import PeopleOptions, read_people
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +119,8 @@ class Suite:
         calibrate: Fit the temperature on validation classes.
         four_bit: Whether to measure bundles with 4-bit weights, too, where a network is frozen.
         max_drop: Largest loss of validation accuracy (0..1) by quantization.
+        people: Test users are people (`export.benchmark.people`): then there are no cells, and no
+            learning curve.
     """
 
     tasks: str
@@ -130,6 +137,7 @@ class Suite:
     calibrate: bool = True
     four_bit: bool = False
     max_drop: float = 0.02
+    people: PeopleOptions | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,8 +190,10 @@ def _suite(values: dict[str, Any], where: str) -> Suite:
             raise InvalidOptionError(msg)
     cells = tuple(_cell(text, where) for text in values.get("cells", ()))
     trust = tuple(_cell(text, where) for text in values.get("trust", ()))
-    if not cells:
-        msg = f'{where}: cells must hold at least one, such as "5w1s"'
+    if "people" in values:
+        values = {**values, "people": read_people(values["people"], f"{where}, people")}
+    if bool(cells) == ("people" in values):
+        msg = f'{where}: cells must hold at least one, such as "5w1s", or there is [suite.people]'
         raise InvalidOptionError(msg)
     curve = tuple(_of_type(shots, int, f"{where}: curve") for shots in values.get("curve", ()))
     built = {"learner": learners, "cells": cells, "curve": curve, "trust": trust}

@@ -6,8 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from export.benchmark.markdown import markdown_table as _table
+from export.benchmark.people_report import people_text
 from export.benchmark.published import LAKE_ERRORS, published
 from export.benchmark.run import Figures, Row, figure
+from export.benchmark.waves import variance_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,6 +77,9 @@ def write_report(results: Sequence[SuiteResults], out: Path, *, seed: int, comma
 
 def _suite_text(found: SuiteResults, seed: int) -> str:
     suite = found.suite
+    if suite.people is not None:
+        text = people_text(suite.tasks, found.digest, found.rows, suite.people, seed)
+        return text + _pictures(found)
     how = "Lake's one-shot protocol" if suite.protocol == "lake" else "random test episodes"
     parts = [
         f"## {suite.tasks}\n\n{suite.episodes} episodes a figure, {how}, {suite.queries} queries a"
@@ -86,8 +92,13 @@ def _suite_text(found: SuiteResults, seed: int) -> str:
     parts += [_cost_table(found, seed), _trust_table(found, seed), _control_table(found, seed)]
     if suite.curve:
         parts.append(_curve_table(found, seed))
-    parts += [f"![{caption}]({name})\n\n{caption}\n" for name, caption in found.plots]
-    return "\n".join(parts)
+    if suite.cells[0].ways == 1:
+        parts.append(variance_text(found.rows, seed))
+    return "\n".join(parts) + _pictures(found)
+
+
+def _pictures(found: SuiteResults) -> str:
+    return "".join(f"\n![{caption}]({name})\n\n{caption}\n" for name, caption in found.plots)
 
 
 def _accuracy_table(found: SuiteResults, seed: int) -> str:
@@ -227,9 +238,3 @@ def _percent(found: Figures | None) -> str:
 
 def _number(found: Figures | None, name: str, how: str) -> str:
     return "" if found is None or found[name] is None else how.format(found[name])
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

@@ -19,6 +19,8 @@ import numpy as np
 
 from edge_sdk import Engine
 from export.baselines import nearest_neighbour
+from export.benchmark.people import people_measurements
+from export.benchmark.waves import VARIANCE, variance_by_distance
 from export.calibration import fit_calibration
 from export.evaluate import EvaluateOptions, Evaluation, evaluate
 from export.feature_table import feature_table
@@ -127,6 +129,8 @@ def measurements(
     suite: Suite, source: TaskSource | ValueSource, folder: Path, seed: int
 ) -> dict[str, Callable[[], Figures]]:
     """Name of each figure, with what measures it. Names hold all that the figure depends on."""
+    if suite.people is not None:
+        return people_measurements(suite.people, source, Engine(folder / "int8"), seed)
     pool = source.pool(TEST)
 
     @cache
@@ -167,6 +171,10 @@ def measurements(
         found[_name(suite, control, first, seed)] = of("int8", first, control=control)
     for cell in suite.trust:
         found[_name(suite, "trust", cell, seed)] = of("int8", cell, episodes=suite.trust_episodes)
+    if not isinstance(pool, ImagePool) and pool.input_shape == (1,):
+        waves, learner = pool, Engine(folder / "int8")
+        if learner.bundle.manifest.variance:
+            found[f"{VARIANCE} {seed}"] = lambda: variance_by_distance(learner, waves, seed)
     return found
 
 

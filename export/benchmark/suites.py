@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from export.benchmark.people_report import people_caption, plot_people
 from export.benchmark.plots import plot_cost, plot_curves, plot_waves
 from export.benchmark.report import SuiteResults, write_report
 from export.benchmark.run import pixel_baseline, run_row
+from export.benchmark.waves import WAVES_CAPTION
 from export.tasks.base import TEST, ImagePool
 from export.tasks.registry import open_any
 
@@ -75,6 +77,10 @@ def _plots(
     stem: str,
 ) -> list[tuple[str, str]]:
     found = []
+    if suite.people is not None:
+        name = f"results/{stem}-people.svg"
+        plot_people(rows, suite.people, seed, out / name)
+        return [(name, people_caption(suite.people))]
     pool = source.pool(TEST)
     if suite.curve:
         name = f"results/{stem}-curves.svg"
@@ -85,10 +91,6 @@ def _plots(
     found.append((name, "Query accuracy against the time of one adaptation."))
     if not isinstance(pool, ImagePool) and pool.input_shape == (1,):
         name = f"results/{stem}-waves.svg"
-        grown = plot_waves(rows, pool, seed, out / name)
-        growth = "; ".join(f"{label}: {ratio:.1f} times" for label, ratio in grown.items())
-        caption = "A function taught from points on one side: mean and two standard deviations."
-        if growth:
-            caption += f" Mean variance away from the points, over that among them: {growth}."
-        found.append((name, caption))
+        plot_waves(rows, pool, seed, out / name)
+        found.append((name, WAVES_CAPTION))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -113,6 +113,22 @@ class ImagePool:
             NotEnoughImagesError: The user has no image here.
         """
         return self.take(np.flatnonzero(self.users == user))
+
+    def of_classes(self, classes: Sequence[int]) -> ImagePool:
+        """The images of `classes`, which become the classes 0, 1, ... in that order.
+
+        Raises:
+            NotEnoughImagesError: There is no image of any of them.
+        """
+        place = np.full(len(self.class_names), -1, np.int64)
+        place[list(classes)] = np.arange(len(classes))
+        chosen = self.take(np.flatnonzero(place[self.classes] >= 0))
+        return replace(
+            chosen,
+            classes=place[chosen.classes],
+            class_names=[self.class_names[cls] for cls in classes],
+            _rows={},
+        )
 
     def take(self, rows: NDArray[np.int64]) -> ImagePool:
         """The images in `rows`, in that order; classes and users keep their indices.

@@ -11,6 +11,7 @@ import numpy as np
 from edge_sdk import Engine, open_bundle
 from edge_sdk.update import shareable_names
 from export.intervals import mean_interval
+from export.people import accuracy_after, first_of_each
 from federated.demo.few_shot import as_confusion
 from federated.demo.result import Confusion, FederatedResult, TaughtResult
 from federated.next_bundle import RunSummary, write_next_bundle
@@ -140,10 +141,12 @@ def _taught(
     """Accuracy on the rest of each user's examples after teaching the first `shots` a class."""
     scores = []
     for user in users:
-        first = _first_of_each(user.slots, shots)
+        first = first_of_each(user.slots, shots)
         if first.all():
             return None
-        scores.append([_taught_score(engine, user, first) for engine in (old, new)])
+        scores.append(
+            [accuracy_after(engine, user.features, user.slots, first) for engine in (old, new)]
+        )
     before, after = np.array(scores).T
     return TaughtResult(
         shots=shots,
@@ -151,19 +154,6 @@ def _taught(
         new=mean_interval(after),
         gain=mean_interval(after - before),
     )
-
-
-def _taught_score(engine: Engine, user: SimulatedClient, first: NDArray[np.bool_]) -> float:
-    state = engine.adapt(user.features[first], user.slots[first]).state
-    found = engine.predict(user.features[~first], state).logits.argmax(1)
-    return float((found == user.slots[~first]).mean())
-
-
-def _first_of_each(slots: NDArray[np.int64], shots: int) -> NDArray[np.bool_]:
-    chosen = np.zeros(len(slots), bool)
-    for slot in np.unique(slots):
-        chosen[np.flatnonzero(slots == slot)[:shots]] = True
-    return chosen
 
 
 def _confusion(engine: Engine, users: Sequence[SimulatedClient], classes: int) -> Confusion:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_sdk import Engine
-from edge_sdk.cross_validation import answers_of, assign_folds, held_out_answers
+from edge_sdk.cross_validation import Targets, answers_of, assign_folds, held_out_answers
 from tests.support import tiny
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def test_held_out_answers_are_those_of_states_that_never_saw_the_example(
     features = engine.embed(tiny.examples(rng, 12))
     slots = np.arange(12, dtype=np.int64) % 3
     seen = np.arange(12) < 7
-    found = held_out_answers(engine, features, slots, current=seen, folds=20)
+    found = held_out_answers(engine, features, Targets.of(slots), current=seen, folds=20)
     assert found.num_folds == 4
     assert found.judged.all()
     assert found.current is not None
@@ -92,7 +92,8 @@ def test_a_base_without_labels_answers_nothing_right(
 ) -> None:
     engine = Engine(tiny_bundle)
     features = engine.embed(tiny.examples(rng, 3))
-    found = answers_of(engine, features, np.zeros(3, dtype=np.int64), engine.initial_state())
+    nothing = Targets.of(np.zeros(3, dtype=np.int64))
+    found = answers_of(engine, features, nothing, engine.initial_state())
     assert not found.right.any()
     assert not found.probability.any()
 
@@ -102,7 +103,8 @@ def test_one_example_is_answered_by_the_base(
 ) -> None:
     engine = Engine(tiny_labelled_bundle)
     features = engine.embed(tiny.examples(rng, 1))
-    found = held_out_answers(engine, features, np.zeros(1, dtype=np.int64), current=None, folds=20)
+    one = Targets.of(np.zeros(1, dtype=np.int64))
+    found = held_out_answers(engine, features, one, current=None, folds=20)
     assert found.current is None
     assert np.array_equal(found.candidate.right, found.base.right)
 
@@ -114,5 +116,5 @@ def test_a_fold_that_diverges_has_answered_nothing_right(
     features = engine.embed(tiny.examples(rng, 6))
     features[0] = 3e37  # adapting on it is not finite; it is in every fold's support but its own
     slots = np.array([0, 0, 0, 1, 1, 1], dtype=np.int64)
-    found = held_out_answers(engine, features, slots, current=None, folds=20)
+    found = held_out_answers(engine, features, Targets.of(slots), current=None, folds=20)
     assert not found.candidate.right[1:].any()

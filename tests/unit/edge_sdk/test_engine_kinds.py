@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edge_sdk import Engine, Personalizer, State, errors
+from edge_sdk import Engine, State, errors
 from tests.support import tiny
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_regression_agrees_with_float64(
 
 
 def test_labels_and_values_are_not_confused(
-    tiny_regression_bundle: Path, tiny_bundle: Path, tmp_path: Path
+    tiny_regression_bundle: Path, tiny_bundle: Path
 ) -> None:
     values, labels = Engine(tiny_regression_bundle), Engine(tiny_bundle)
     features = np.ones((2, 8), np.float32)
@@ -109,6 +109,7 @@ def test_labels_and_values_are_not_confused(
     with pytest.raises(errors.InvalidOptionError, match=r"use predict\(\)"):
         labels.predict_values(features, labels.initial_state())
     assert labels.predict(features, labels.initial_state()).variance is None
-    with pytest.raises(errors.InvalidOptionError, match="learns values"):
-        Personalizer(tiny_regression_bundle, home=tmp_path / "home")
-    assert not (tmp_path / "home").exists()
+    with pytest.raises(errors.InvalidOptionError, match=r"use predict\(\)"):
+        labels.embed_and_predict_values(
+            np.ones((1, *tiny.INPUT_SHAPE), np.float32), labels.initial_state()
+        )

@@ -330,15 +330,15 @@ def test_bad_arguments_are_refused(world: World, tiny_gradient_bundle: Path) -> 
     for error, change in (
         (DtypeMismatchError, {"features": features.astype(np.float64)}),
         (ShapeMismatchError, {"features": features[:, :5]}),
-        (ShapeMismatchError, {"slots": slots[:2]}),
-        (LabelRangeError, {"slots": slots + 9}),
-        (EmptySupportError, {"features": features[:0], "slots": slots[:0]}),
+        (ShapeMismatchError, {"targets": slots[:2]}),
+        (LabelRangeError, {"targets": slots + 9}),
+        (EmptySupportError, {"features": features[:0], "targets": slots[:0]}),
         (DtypeMismatchError, {"current": slots}),
         (ShapeMismatchError, {"current": np.ones(3, dtype=bool)}),
         (BadStateError, {"candidate": strange}),
         (InvalidOptionError, {"probe": Probe(features, slots + 3)}),
         (ShapeMismatchError, {"probe": Probe(features[:0], slots[:0])}),
     ):
-        arguments = {"features": features, "slots": slots, "candidate": state, **change}
+        arguments = {"features": features, "targets": slots, "candidate": state, **change}
         with pytest.raises(error):
             judge(engine, **arguments)

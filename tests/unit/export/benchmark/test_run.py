@@ -71,7 +71,7 @@ def test_a_benchmark_writes_its_report_and_goes_on_where_it_was(
     for part in (
         "## glyphs", "| prototypical | int8 |", "nearest neighbour in pixels", "What each costs",
         "confidence can be trusted", "Chance is 20 %", "permuted labels", "Learning curves",
-        "## sinusoids", "| linear_values |", "Mean variance away from the points",
+        "## sinusoids", "| linear_values |", "How sure away from what was taught",
     ):  # fmt: skip
         assert part in text, part
     for name in ("1-glyphs-curves", "1-glyphs-cost", "2-sinusoids-waves"):
