@@ -148,7 +148,7 @@ def protonet(rounds: int) -> dict[str, object]:
     optimizer = torch.optim.Adam(learner.parameters())
 
     def step() -> None:
-        found = objective.measure(learner, rng, 0.0)
+        found = objective.measure(learner, objective.draw(rng), 0.0)
         optimizer.zero_grad()
         found.loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
