@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from export.learners.base import Learner
 
-CHUNK = 16
+CHUNK = 8
 """Episodes of one call: few enough that their feature maps stay in the processor's caches."""
 
 
