@@ -84,7 +84,7 @@ class Ranks:
             alike = [tensor for tensor in tensors if (tensor.dtype, tensor.device) == kind]
             flat = torch.cat([tensor.detach().reshape(-1) for tensor in alike])
             send(flat)
-            parts = flat.split([tensor.numel() for tensor in alike])
+            parts = torch.split(flat, [tensor.numel() for tensor in alike])
             with torch.no_grad():
                 for tensor, part in zip(alike, parts, strict=True):
                     tensor.copy_(part.view_as(tensor))

@@ -60,10 +60,8 @@ def _conv2d(  # the signature of functional.conv2d
     groups: int = 1,
 ) -> Tensor:
     if groups != 1 or _pair(dilation) != [1, 1] or isinstance(padding, str) or x.dim() != 4:
-        return functional.conv2d(
-            x, weight, bias, stride, padding, dilation, groups
-        )  # no mode is on in here
-    out = cast("Tensor", _Convolution.apply(x, weight, (_pair(stride), _pair(padding), 1)))
+        return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    out = _apply(_Convolution, x, weight, (_pair(stride), _pair(padding), 1))
     return out if bias is None else out + bias[:, None, None]
 
 
@@ -91,8 +89,8 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         by_x, by_weight, _ = ctx.needs_input_grad
         return (
-            _InputGradient.apply(grad, weight, tuple(x.shape), ctx.how) if by_x else None,
-            _WeightGradient.apply(grad, x, tuple(weight.shape), ctx.how) if by_weight else None,
+            _apply(_InputGradient, grad, weight, tuple(x.shape), ctx.how) if by_x else None,
+            _apply(_WeightGradient, grad, x, tuple(weight.shape), ctx.how) if by_weight else None,
             None,
         )
 
@@ -100,8 +98,8 @@ class _Convolution(torch.autograd.Function):
     def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, weight: Tensor, how: How) -> Any:
         tasks = info.batch_size
         x, weight = _in_channels(x, dims[0], tasks), _in_rows(weight, dims[1], tasks)
-        out = _Convolution.apply(x, weight, _for_tasks(how, tasks))
-        return out.unflatten(1, (tasks, -1)), 1
+        out = _apply(_Convolution, x, weight, _for_tasks(how, tasks))
+        return torch.unflatten(out, 1, (tasks, -1)), 1
 
 
 class _InputGradient(torch.autograd.Function):
@@ -123,8 +121,8 @@ class _InputGradient(torch.autograd.Function):
         grad, weight = ctx.saved_tensors
         by_grad, by_weight, *_ = ctx.needs_input_grad
         return (
-            _Convolution.apply(towards, weight, ctx.how) if by_grad else None,
-            _WeightGradient.apply(grad, towards, tuple(weight.shape), ctx.how)
+            _apply(_Convolution, towards, weight, ctx.how) if by_grad else None,
+            _apply(_WeightGradient, grad, towards, tuple(weight.shape), ctx.how)
             if by_weight
             else None,
             None,
@@ -144,8 +142,8 @@ class _InputGradient(torch.autograd.Function):
         grad, weight = _in_channels(grad, dims[0], tasks), _in_rows(weight, dims[1], tasks)
         n, channels, *image = shape
         whole = (n, tasks * channels, *image)
-        x = _InputGradient.apply(grad, weight, whole, _for_tasks(how, tasks))
-        return x.unflatten(1, (tasks, -1)), 1
+        x = _apply(_InputGradient, grad, weight, whole, _for_tasks(how, tasks))
+        return torch.unflatten(x, 1, (tasks, -1)), 1
 
 
 class _WeightGradient(torch.autograd.Function):
@@ -167,8 +165,8 @@ class _WeightGradient(torch.autograd.Function):
         grad, x = ctx.saved_tensors
         by_grad, by_x, *_ = ctx.needs_input_grad
         return (
-            _Convolution.apply(x, towards, ctx.how) if by_grad else None,
-            _InputGradient.apply(grad, towards, tuple(x.shape), ctx.how) if by_x else None,
+            _apply(_Convolution, x, towards, ctx.how) if by_grad else None,
+            _apply(_InputGradient, grad, towards, tuple(x.shape), ctx.how) if by_x else None,
             None,
             None,
         )
@@ -181,8 +179,12 @@ class _WeightGradient(torch.autograd.Function):
         grad, x = _in_channels(grad, dims[0], tasks), _in_channels(x, dims[1], tasks)
         rows, *kernel = shape
         whole = (tasks * rows, *kernel)
-        weight = _WeightGradient.apply(grad, x, whole, _for_tasks(how, tasks))
-        return weight.unflatten(0, (tasks, -1)), 0
+        weight = _apply(_WeightGradient, grad, x, whole, _for_tasks(how, tasks))
+        return torch.unflatten(weight, 0, (tasks, -1)), 0
+
+
+def _apply(function: type[torch.autograd.Function], *operands: Any) -> Tensor:
+    return cast("Tensor", function.apply(*operands))  # type: ignore[no-untyped-call]
 
 
 def _gradients(grad: Tensor, x: Tensor, weight: Tensor, how: How, *, by_x: bool) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 from export.task_convolutions import TaskConvolutions
@@ -24,11 +25,11 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def after_a_step(stride: object, padding: object) -> Callable[..., Tensor]:
+def after_a_step(stride: Any, padding: Any) -> Callable[..., Tensor]:
     """A loss behind one inner step on a kernel, as MAML has it."""
 
     def loss(x: Tensor, weight: Tensor) -> Tensor:
-        out = functional.conv2d(x, weight, None, stride, padding)  # type: ignore[arg-type]
+        out = functional.conv2d(x, weight, None, stride, padding)
         return (torch.tanh(out) ** 2).mean()
 
     def adapted(x: Tensor, weight: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ def after_a_step(stride: object, padding: object) -> Callable[..., Tensor]:
 @pytest.mark.parametrize(("stride", "padding"), HOW)
 @pytest.mark.parametrize("own", [(True, True), (True, False), (False, True)])
 def test_gradients_through_a_step_are_those_of_a_plain_loop(
-    own: tuple[bool, bool], stride: object, padding: object
+    own: tuple[bool, bool], stride: Any, padding: Any
 ) -> None:
     images, kernels = normal(TASKS, 2, 3, 7, 6), normal(TASKS, 4, 3, 3, 3)
     x = images if own[0] else images[0]
@@ -76,21 +77,22 @@ def test_second_derivatives_agree_with_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("how", [{"groups": 2}, {"dilation": 2}, {"padding": "same"}])
-def test_convolutions_of_other_kinds_are_left_as_they_are(how: dict[str, object]) -> None:
-    x, weight = normal(2, 4, 6, 6), normal(4, 4 // int(how.get("groups", 1)), 3, 3)  # type: ignore[call-overload]
-    want = functional.conv2d(x, weight, **how)  # type: ignore[arg-type]
+def test_convolutions_of_other_kinds_are_left_as_they_are(how: dict[str, Any]) -> None:
+    x, weight = normal(2, 4, 6, 6), normal(4, 4 // how.get("groups", 1), 3, 3)
+    want = functional.conv2d(x, weight, **how)
     with TaskConvolutions():
-        assert torch.equal(functional.conv2d(x, weight, **how), want)  # type: ignore[arg-type]
+        assert torch.equal(functional.conv2d(x, weight, **how), want)
 
 
 def test_a_traced_graph_holds_no_dilated_or_transposed_convolution() -> None:
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     adapted = after_a_step(2, 1)
 
     def gradient(x: Tensor, weight: Tensor) -> Tensor:
-        mapped = torch.func.vmap(adapted, (0, None))
-        return torch.func.grad(lambda w: mapped(x, w).sum())(weight)
+        def total(weight: Tensor) -> Tensor:
+            return torch.func.vmap(adapted, (0, None))(x, weight).sum()
+
+        found: Tensor = torch.func.grad(total)(weight)
+        return found
 
     with TaskConvolutions():
         graph = make_fx(gradient)(normal(TASKS, 2, 3, 8, 8), normal(4, 3, 3, 3))
