@@ -17,14 +17,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 from export.episode_loss import mapped_predictions
-from export.task_convolutions import TaskConvolutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from export.learners.base import Learner
 
-CHUNK = 8
+CHUNK = 16
 """Episodes of one call: few enough that their feature maps stay in the processor's caches."""
 
 
@@ -76,7 +75,6 @@ class CompiledEpisodes:
             truth: int64 `[episodes, ways * queries]`.
         """
         parameters = dict(learner.named_parameters())
-        values = [_laid_out(parameter) for parameter in parameters.values()]
         inputs = (support.detach(), labels, query.detach(), truth)
         sums: list[Tensor] = []
         feature_grads: list[tuple[Tensor, Tensor]] = []
@@ -85,7 +83,7 @@ class CompiledEpisodes:
             for parts in zip(*(torch.split(tensor, self._chunk) for tensor in inputs), strict=True):
                 graph = self._graph(learner, ways, parts)
                 share = len(parts[0]) / len(support)
-                one_loss, hits, *grads = graph(*values, *parts)
+                one_loss, hits, *grads = graph(*parameters.values(), *parts)
                 loss, accuracy = loss + share * one_loss.item(), accuracy + share * hits.item()
                 own, by_features = grads[: len(parameters)], grads[len(parameters) :]
                 sums = [
@@ -146,14 +144,8 @@ def _trace(learner: Learner, ways: int, parts: tuple[Tensor, ...]) -> torch.fx.G
         )
         return (loss, accuracy, *grads[0].values(), *grads[1:])
 
-    examples = [_laid_out(tensor) for tensor in named.values()]
-    with torch.no_grad(), TaskConvolutions():
+    examples = [tensor.detach() for tensor in named.values()]
+    with torch.no_grad():
         traced = make_fx(joint, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples, *parts)
     traced.graph.eliminate_dead_code()
     return torch.fx.GraphModule(traced, fx_graph_cse(traced.graph))
-
-
-def _laid_out(parameter: Tensor) -> Tensor:
-    """A parameter's value as the graph reads it; kernels of convolutions with channels last."""
-    value = parameter.detach()
-    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
