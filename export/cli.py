@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -108,6 +109,7 @@ def train(
     from export.pipeline import ExportOptions, export_bundle
     from export.progress import show_progress
     from export.quantize import check_bits
+    from export.ranks import joined_ranks
     from export.recipes import recipe
     from export.tasks.base import TRAIN, VALIDATION, ImagePool
     from export.tasks.registry import open_any
@@ -156,8 +158,18 @@ def train(
     )
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    with show_progress() as progress:
-        trained = run(built, source, options, start=start, checkpoint=checkpoint, progress=progress)
+    with joined_ranks() as ranks, show_progress() if ranks.is_first else nullcontext() as progress:
+        trained = run(
+            built,
+            source,
+            options,
+            start=start,
+            checkpoint=checkpoint,
+            progress=progress,
+            ranks=ranks,
+        )
+    if not ranks.is_first:  # the first one exports
+        return
     if calibrate and isinstance(validation := source.pool(VALIDATION), ImagePool):
         fit_calibration(built, validation)
     report = export_bundle(

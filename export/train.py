@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,11 @@ from export.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from export.draws import Draws
 from export.episode_loss import episode_loss
 from export.objectives.registry import make_objective
 from export.progress import TrainEvent
+from export.ranks import Ranks, running_statistics
 from export.tasks.base import TRAIN, VALIDATION
 from export.tasks.sampler import EpisodeSampler
 from export.train_options import StopReason, TrainOptions, TrainReport, Validation
@@ -34,11 +37,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from export.learners.base import Learner
+    from export.objectives.base import OuterLoss
     from export.progress import Progress
     from export.tasks.base import TaskSource
     from export.tasks.functions import ValueSource
 
 _TRAIN_STREAM, _VALIDATION_STREAM = 0, 1
+
+ALONE = Ranks()
 
 
 def train(
@@ -50,6 +56,8 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
+    ranks: Ranks = ALONE,
+    background: bool = True,
 ) -> TrainReport:
     """Meta-train `learner` in place.
 
@@ -62,9 +70,15 @@ def train(
             The result is that of a run that never stopped.
         progress: Told after each outer step.
         clock: Seconds that only grow, for `options.minutes` and the report.
+        ranks: The processes that train together. Each calls this with equal arguments and draws
+            `options.episodes` of its own; they step by the mean gradient. Rank 0 validates and
+            writes the checkpoint, which as many ranks can go on from.
+        background: Draw the next training data in a thread while a step computes. It changes
+            nothing in the result.
 
     Returns:
-        The report. The learner then holds the best weights (the last, without validation).
+        The report; validations are rank 0's alone. The learner then holds the best weights (the
+        last, without validation).
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the one to go on from is of another run.
@@ -74,12 +88,13 @@ def train(
         NoSuchSplitError: The source has no split to train or validate on.
     """
     started_with = None if start is None else start_from(learner, start)
-    run = _Run(learner, source, options, checkpoint, clock, started_with)
-    while (reason := run.stopped_by) is None:
-        loss, accuracy = run.step()
-        run.after_step()
-        if progress is not None:
-            progress(run.event(loss, accuracy))
+    run = _Run(learner, source, options, checkpoint, clock, ranks, started_with, background)
+    with closing(run.draws):
+        while (reason := run.stopped_by) is None:
+            loss, accuracy = run.step()
+            run.after_step()
+            if progress is not None:
+                progress(run.event(loss, accuracy))
     return run.finish(reason)
 
 
@@ -93,9 +108,12 @@ class _Run:
         options: TrainOptions,
         path: Path | None,
         clock: Callable[[], float],
+        ranks: Ranks,
         started_with: str | None,
+        background: bool,
     ) -> None:
         self.learner, self.options, self.path, self.clock = learner, options, path, clock
+        self.ranks = ranks
         self.objective = make_objective(learner, source.pool(TRAIN), options)
         self.validation_sampler = (
             None
@@ -104,25 +122,28 @@ class _Run:
         )
         self.parameters = [*learner.parameters(), *self.objective.parameters()]
         self.optimizer = torch.optim.Adam(self.parameters, lr=options.outer_lr)
-        self.rng = np.random.default_rng([options.seed, _TRAIN_STREAM])
+        stream = [options.seed, _TRAIN_STREAM, *([ranks.rank] if ranks.size > 1 else [])]
+        rng = np.random.default_rng(stream)
+        self.draws = Draws(self.objective.draw, rng, background=background)
         self.steps = 0
         self.best: Validation | None = None
         self.best_weights: dict[str, Tensor] | None = None
         self.validations: list[Validation] = []
         self.losses: list[float] = []
         self.stopped_by: StopReason | None = None
-        self.seconds_before = 0.0
+        self.seconds = self.seconds_before = 0.0
         self.identity: dict[str, Any] = {}
         if path is not None:
-            self.identity = {**_identity(learner, source, options), "start": started_with}
-            if path.exists():
-                self._resume(read_checkpoint(path))
+            self.identity = _identity(learner, source, options, ranks)
+            self.identity["start"] = started_with
+            exists = ranks.is_first and path.exists()
+            saved = ranks.from_first(read_checkpoint(path) if exists else None)
+            if saved is not None:
+                self._resume(saved)
+        for module in (learner, self.objective):
+            ranks.copy_from_first(module)
         self.started = clock()
         learner.train()
-
-    @property
-    def seconds(self) -> float:
-        return self.seconds_before + self.clock() - self.started
 
     @property
     def fraction(self) -> float:
@@ -134,19 +155,21 @@ class _Run:
     def step(self) -> tuple[float, float]:
         """Take one outer step; return its loss and accuracy."""
         o = self.options
-        found = self.objective.measure(self.learner, self.rng, self.fraction)
+        found = self.objective.measure(self.learner, self.draws.take(), self.fraction)
         self.optimizer.zero_grad()
         found.loss.backward()  # type: ignore[no-untyped-call]
+        shown, accuracy = self._averaged(found)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, o.gradient_norm)
-        if not math.isfinite(found.shown) or not math.isfinite(norm.item()):
+        if not math.isfinite(shown) or not math.isfinite(norm.item()):
             msg = f"the loss or its gradient is not finite at step {self.steps}; lower outer_lr"
             raise DivergedError(msg)
         for group in self.optimizer.param_groups:
             group["lr"] = o.outer_lr * (1 + math.cos(math.pi * self.fraction)) / 2
         self.optimizer.step()
         self.steps += 1
-        self.losses.append(found.shown)
-        return found.shown, found.accuracy
+        self.losses.append(shown)
+        self._look_at_clock()
+        return shown, accuracy
 
     def after_step(self) -> None:
         """Validate, stop and write a checkpoint where they are due."""
@@ -154,11 +177,16 @@ class _Run:
         if self.fraction >= 1:
             self.stopped_by = "steps" if o.minutes is None else "minutes"
         if self.stopped_by is not None or self.steps % o.validate_every == 0:
-            self._validate()
+            if self.ranks.is_first:
+                self._validate()
+            self.stopped_by = self.ranks.from_first(self.stopped_by)
+            self._look_at_clock()
         if self.path is not None and (
             self.stopped_by is not None or self.steps % o.checkpoint_every == 0
         ):
-            write_checkpoint(self.path, self._checkpoint())
+            saved = self._checkpoint()
+            if self.ranks.is_first:
+                write_checkpoint(self.path, saved)
 
     def event(self, loss: float, accuracy: float) -> TrainEvent:
         fraction = 1.0 if self.stopped_by is not None else self.fraction
@@ -175,6 +203,7 @@ class _Run:
         """Load the best weights and report."""
         if self.best_weights is not None:
             self.learner.load_state_dict(self.best_weights)
+        self.ranks.copy_from_first(self.learner)
         self.learner.eval()
         return TrainReport(
             steps=self.steps,
@@ -184,6 +213,18 @@ class _Run:
             validations=tuple(self.validations),
             losses=tuple(self.losses),
         )
+
+    def _averaged(self, found: OuterLoss) -> tuple[float, float]:
+        """Average the gradients and all else that ranks differ in; the loss and accuracy."""
+        told = torch.tensor([found.shown, found.accuracy], dtype=torch.float64)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        self.ranks.average([told, *gradients, *running_statistics(self.learner)])
+        shown, accuracy = told.tolist()
+        return shown, accuracy
+
+    def _look_at_clock(self) -> None:
+        """One clock for all ranks, as their steps' sizes and number may depend on it."""
+        self.seconds = self.ranks.from_first(self.seconds_before + self.clock() - self.started)
 
     def _validate(self) -> None:
         if self.validation_sampler is None:
@@ -211,6 +252,7 @@ class _Run:
         return True
 
     def _checkpoint(self) -> Checkpoint:
+        streams = self.ranks.gathered(self.draws.state)
         return Checkpoint(
             run=self.identity,
             step=self.steps,
@@ -219,7 +261,7 @@ class _Run:
             objective=_copy_weights(self.objective),
             best_weights=self.best_weights,
             optimizer=self.optimizer.state_dict(),
-            rng=json.loads(json.dumps(self.rng.bit_generator.state)),
+            rng=json.loads(json.dumps(streams[0] if len(streams) == 1 else {"ranks": streams})),
             validations=[(v.step, v.accuracy, v.loss) for v in self.validations],
             losses=self.losses,
             finished=self.stopped_by,
@@ -241,11 +283,12 @@ class _Run:
             self.learner.load_state_dict(saved.weights)
             self.objective.load_state_dict(saved.objective)
             self.optimizer.load_state_dict(saved.optimizer)
-            self.rng.bit_generator.state = saved.rng
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            alone = self.ranks.size == 1
+            self.draws.go_on_from(saved.rng if alone else saved.rng["ranks"][self.ranks.rank])
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
             msg = f"{self.path} does not fit the run that it names"
             raise CheckpointError(msg) from error
-        self.steps, self.seconds_before = saved.step, saved.seconds
+        self.steps, self.seconds, self.seconds_before = saved.step, saved.seconds, saved.seconds
         self.best_weights, self.losses = saved.best_weights, list(saved.losses)
         for step, accuracy, loss in saved.validations:
             self.validations.append(Validation(step=step, accuracy=accuracy, loss=loss))
@@ -273,7 +316,7 @@ def validate(
 
 
 def _identity(
-    learner: Learner, source: TaskSource | ValueSource, options: TrainOptions
+    learner: Learner, source: TaskSource | ValueSource, options: TrainOptions, ranks: Ranks
 ) -> dict[str, Any]:
     """What makes two runs the same run, as JSON values."""
     described: dict[str, Any] = json.loads(json.dumps(asdict(options)))
@@ -282,6 +325,7 @@ def _identity(
         **describe_learner(learner),
         "tasks": source.name,
         "tasks_digest": source.digest(),
+        **({} if ranks.size == 1 else {"ranks": ranks.size}),
     }
 
 

@@ -27,8 +27,8 @@ class TrainOptions:
         batch_size: Training images of one outer step of supervised pre-training.
         deep_supervision: Part of the run in whose course the query loss moves from the mean over
             all inner steps to the last one, 0..1; 0: the last one all along.
-        compile: Compile the query loss with its gradient, once for each shape of episodes, which
-            takes a minute or several and a C++ compiler: for long runs.
+        compile: Compile the query loss with its gradient, which takes a minute or several and a C++
+            compiler: for long runs on episodes of one shape.
         outer_lr: Adam's step size at the start; it falls to zero on a half cosine.
         gradient_norm: Largest L2 norm of a meta-gradient; longer ones are shortened to it.
         validation: One batch of validation episodes; None: none, and the last weights are kept.
@@ -75,6 +75,14 @@ class TrainOptions:
             raise InvalidOptionError(msg)
         if self.compile and self.deep_supervision > 0:
             msg = "deep_supervision cannot be compiled; leave one of them out"
+            raise InvalidOptionError(msg)
+        most, episodes = self.episodes.largest, self.episodes
+        mixed = (most.ways, most.shots) != (episodes.ways, episodes.shots)
+        if self.compile and mixed:
+            msg = (
+                "episodes with mixed ways or shots cannot be compiled, as each mixture would be "
+                "compiled anew; leave compile out, or max_ways and max_shots"
+            )
             raise InvalidOptionError(msg)
         for name in ("outer_lr", "gradient_norm", "minutes"):
             value = getattr(self, name)

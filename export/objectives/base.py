@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from export.tasks.base import EpisodeBatch, ImagePool
     from export.tasks.functions import FunctionPool
     from export.train_options import TrainOptions
+
+
+Drawn = TypeVar("Drawn")
+
+Episodes = tuple["EpisodeBatch", "Tensor"]
+"""A batch, and its images as they come out of the augmentation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +42,7 @@ class OuterLoss:
     accuracy: float
 
 
-class Objective(nn.Module, ABC):
+class Objective(nn.Module, ABC, Generic[Drawn]):
     """What the outer loop lowers. Parameters of its own are trained along and thrown away.
 
     All that changes from step to step is in its `state_dict` or comes from the generator that it is
@@ -46,17 +52,27 @@ class Objective(nn.Module, ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def measure(self, learner: Learner, rng: np.random.Generator, fraction: float) -> OuterLoss:
-        """Draw training data and measure the loss on it.
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """Draw the training data of one outer step; it depends on nothing but the generator.
+
+        Called by a thread while `measure` works on the draw before (`export.draws`).
+
+        Args:
+            rng: Source of all randomness.
+        """
+
+    @abstractmethod
+    def measure(self, learner: Learner, drawn: Drawn, fraction: float) -> OuterLoss:
+        """Measure the loss on a draw.
 
         Args:
             learner: In train mode.
-            rng: Source of all randomness.
+            drawn: What `draw` gave.
             fraction: Part of the run that is over, 0..1.
         """
 
 
-class EpisodeObjective(Objective):
+class EpisodeObjective(Objective[Episodes]):
     """An objective on training episodes."""
 
     def __init__(self, pool: ImagePool | FunctionPool, options: TrainOptions) -> None:
@@ -64,7 +80,7 @@ class EpisodeObjective(Objective):
         self.options = options
         self.sampler = EpisodeSampler(pool, options.episodes)
 
-    def draw(self, rng: np.random.Generator) -> tuple[EpisodeBatch, Tensor]:
+    def draw(self, rng: np.random.Generator) -> Episodes:
         """Episodes, and their images as they come out of the augmentation."""
         batch = self.sampler.draw(rng)
         images = augment(

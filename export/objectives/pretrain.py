@@ -18,6 +18,8 @@ from export.augment import augment
 from export.objectives.base import Objective, OuterLoss
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from export.learners.base import Learner
     from export.tasks.base import ImagePool
     from export.train_options import TrainOptions
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
 _INITIAL_SCALE = 10.0
 
 
-class Pretrain(Objective):
+Examples = tuple["Tensor", "Tensor"]
+"""Augmented images `[n, *input_shape]` and their classes, int64 `[n]`."""
+
+
+class Pretrain(Objective[Examples]):
     """Cross-entropy over all training classes at once, with a classifier that is thrown away.
 
     The classifier is a softmax over cosines with a learned scale ("Baseline++" of the paper;
@@ -54,9 +60,8 @@ class Pretrain(Objective):
         self.classifier = nn.Parameter(rows.to(like))
         self.log_scale = nn.Parameter(like.new_tensor(math.log(_INITIAL_SCALE)))
 
-    def measure(self, learner: Learner, rng: np.random.Generator, fraction: float) -> OuterLoss:
+    def draw(self, rng: np.random.Generator) -> Examples:
         """See `Objective`."""
-        del fraction
         o = self.options
         rows = rng.integers(len(self.pool.images), size=o.batch_size)
         labels = torch.from_numpy(self.labels[rows])
@@ -66,6 +71,12 @@ class Pretrain(Objective):
             x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
             labels = labels + mirrored * self.num_classes
         x = augment(x, images_per_class=1, options=replace(o.augment, mirror=False), rng=rng)
+        return x, labels
+
+    def measure(self, learner: Learner, drawn: Examples, fraction: float) -> OuterLoss:
+        """See `Objective`."""
+        del fraction
+        x, labels = drawn
         z = functional.normalize(learner.represent(x.to(self.classifier.dtype)), dim=-1)
         cosines = z @ functional.normalize(self.classifier, dim=-1).T
         logits = torch.exp(self.log_scale) * cosines

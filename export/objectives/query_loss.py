@@ -9,10 +9,9 @@ from torch.nn import functional
 
 from export.compiled import CompiledEpisodes
 from export.episode_loss import embedded, episode_loss, mapped_logits_by_step
-from export.objectives.base import EpisodeObjective, OuterLoss
+from export.objectives.base import EpisodeObjective, Episodes, OuterLoss
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from export.learners.base import Learner
@@ -35,9 +34,9 @@ class QueryLoss(EpisodeObjective):
         super().__init__(pool, options)
         self.compiled = CompiledEpisodes() if options.compile else None
 
-    def measure(self, learner: Learner, rng: np.random.Generator, fraction: float) -> OuterLoss:
+    def measure(self, learner: Learner, drawn: Episodes, fraction: float) -> OuterLoss:
         """See `Objective`."""
-        batch, images = self.draw(rng)
+        batch, images = drawn
         if self.compiled is not None:
             support, labels, query = embedded(learner, batch, images)
             truth = torch.from_numpy(batch.query_y)

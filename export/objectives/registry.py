@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk.errors import InvalidOptionError
 from export.objectives.pretrain import Pretrain
@@ -21,7 +21,7 @@ OBJECTIVES = (QueryLoss.name, Reptile.name, Pretrain.name)
 
 def make_objective(
     learner: Learner, pool: ImagePool | FunctionPool, options: TrainOptions
-) -> Objective:
+) -> Objective[Any]:
     """The objective that `learner` names, with fresh parameters that depend on the seed alone.
 
     Raises:

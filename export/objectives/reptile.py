@@ -11,10 +11,9 @@ import torch
 from torch.nn import functional
 
 from export.learners.adaptation import adapt_all, predict_mean
-from export.objectives.base import EpisodeObjective, OuterLoss
+from export.objectives.base import EpisodeObjective, Episodes, OuterLoss
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from export.learners.base import Learner, State
@@ -31,10 +30,10 @@ class Reptile(EpisodeObjective):
 
     name = "reptile"
 
-    def measure(self, learner: Learner, rng: np.random.Generator, fraction: float) -> OuterLoss:
+    def measure(self, learner: Learner, drawn: Episodes, fraction: float) -> OuterLoss:
         """See `Objective`."""
         del fraction
-        batch, images = self.draw(rng)
+        batch, images = drawn
         features, labels = _minibatches(learner, batch, images)
         weights = features.new_ones(labels.shape[-1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,11 @@ from typer.testing import CliRunner
 from edge_sdk import open_bundle
 from edge_sdk.cli.app import app
 from export.learners.prototypical import Prototypical
+from export.ranks import Ranks
 from tests.support.tasks import BlockTasks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TRAIN = ["export", "train", "--learner", "prototypical", "--tasks", "glyphs", "--threads", "1"]
@@ -105,6 +108,25 @@ def test_what_cannot_be_written_is_refused_before_training(
     result = CliRunner().invoke(app, [*TRAIN, *SMALL, *wrong, "--out", str(out)])
     assert result.exit_code == 1, result.output
     assert complaint in result.stderr
+
+
+def test_of_several_ranks_only_the_first_exports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, object]] = []
+
+    @contextmanager
+    def second_of_two() -> Iterator[Ranks]:
+        yield Ranks(rank=1, size=2)
+
+    monkeypatch.setattr("export.ranks.joined_ranks", second_of_two)
+    monkeypatch.setattr("export.train.train", lambda *_, **options: calls.append(options))
+    result = CliRunner().invoke(app, [*TRAIN, *SMALL, "--out", str(tmp_path / "bundle")])
+    assert result.exit_code == 0, result.output
+    assert not result.output
+    assert [call["ranks"] for call in calls] == [Ranks(rank=1, size=2)]
+    assert calls[0]["progress"] is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_train_signs_what_it_writes_and_refuses_a_wrong_key_first(

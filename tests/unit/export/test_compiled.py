@@ -10,7 +10,7 @@ from edge_sdk.errors import InvalidOptionError
 from export.compiled import CompiledEpisodes
 from export.episode_loss import embedded, episode_loss
 from export.learners.base import LearnerOptions
-from export.learners.registry import make_learner
+from export.learners.registry import LEARNERS, make_learner
 from export.objectives.query_loss import QueryLoss
 from export.tasks.glyphs import GlyphOptions, GlyphTasks
 from export.tasks.sampler import EpisodeOptions, EpisodeSampler
@@ -25,13 +25,20 @@ def source() -> GlyphTasks:
     )
 
 
-@pytest.mark.parametrize("name", ["anil", "maml"])
+GRADIENT_LEARNERS = sorted(
+    name
+    for name, learner in LEARNERS.items()
+    if learner.adaptation == "gradient" and learner.objective == QueryLoss.name
+)
+
+
+@pytest.mark.parametrize("name", GRADIENT_LEARNERS)
 def test_the_compiled_loss_and_gradient_are_the_plain_ones(name: str, source: GlyphTasks) -> None:
     sampler = EpisodeSampler(
         source.pool("train"), EpisodeOptions(ways=3, shots=1, queries=1, draws=3)
     )
     batch = sampler.draw(np.random.default_rng(0))
-    learner = make_learner(name, LearnerOptions(hidden=8, ways=6, steps=1), seed=2).double()
+    learner = make_learner(name, LearnerOptions(hidden=8, ways=6, steps=2), seed=2).double()
     loss, accuracy = episode_loss(learner, batch)
     want = torch.autograd.grad(loss, list(learner.parameters()))
     # traced and run as it is: what the C++ compiler makes of it is not under test here; 2 + 1
@@ -61,7 +68,9 @@ def test_the_trainer_takes_the_compiled_loss_where_it_is_asked_to(
     pool = source.pool("train")
     plain = QueryLoss(pool, TrainOptions(episodes=episodes))
     compiled = QueryLoss(pool, TrainOptions(episodes=episodes, compile=True))
-    losses = [o.measure(learner, np.random.default_rng(1), 0.0).shown for o in (plain, compiled)]
+    losses = [
+        o.measure(learner, o.draw(np.random.default_rng(1)), 0.0).shown for o in (plain, compiled)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert backends == ["inductor"]
 
@@ -69,3 +78,12 @@ def test_the_trainer_takes_the_compiled_loss_where_it_is_asked_to(
 def test_deep_supervision_is_not_compiled() -> None:
     with pytest.raises(InvalidOptionError, match="leave one of them out"):
         TrainOptions(compile=True, deep_supervision=0.5)
+
+
+@pytest.mark.parametrize("mixed", [{"max_ways": 7}, {"max_shots": 2}])
+def test_episodes_of_many_shapes_are_not_compiled(mixed: dict[str, int]) -> None:
+    episodes = EpisodeOptions(ways=5, **mixed)  # type: ignore[arg-type]
+    assert not TrainOptions(episodes=episodes).compile
+    with pytest.raises(InvalidOptionError, match="leave compile out, or max_ways and max_shots"):
+        TrainOptions(compile=True, episodes=episodes)
+    TrainOptions(compile=True, episodes=EpisodeOptions(ways=5, max_ways=5))

@@ -69,7 +69,7 @@ def gradients(learner: Learner, loss: torch.Tensor) -> dict[str, torch.Tensor]:
 def test_the_reptile_gradient_is_the_mean_way_from_adapted_to_start(pool: ImagePool) -> None:
     learner = learner_of("reptile", rate=0.05)
     objective = Reptile(pool, OPTIONS)
-    found = objective.measure(learner, np.random.default_rng(3), 0.0)
+    found = objective.measure(learner, objective.draw(np.random.default_rng(3)), 0.0)
     batch, images = objective.draw(np.random.default_rng(3))
     mean_way: dict[str, torch.Tensor] = {}
     with torch.no_grad():
@@ -92,7 +92,8 @@ def test_the_reptile_gradient_is_the_mean_way_from_adapted_to_start(pool: ImageP
 
 def test_reptile_reports_the_loss_on_the_minibatch_that_would_come_next(pool: ImagePool) -> None:
     learner = learner_of("reptile", rate=0.0001)
-    found = Reptile(pool, OPTIONS).measure(learner, np.random.default_rng(0), 0.0)
+    objective = Reptile(pool, OPTIONS)
+    found = objective.measure(learner, objective.draw(np.random.default_rng(0)), 0.0)
     assert found.shown == pytest.approx(np.log(3), abs=0.01)  # it has learned next to nothing
     assert 0 <= found.accuracy <= 1
 
@@ -109,7 +110,7 @@ def test_pretraining_tells_all_training_classes_and_their_mirror_images_apart(
     rng = np.random.default_rng(0)
     losses = []
     for _ in range(150):
-        found = objective.measure(learner, rng, 0.0)
+        found = objective.measure(learner, objective.draw(rng), 0.0)
         optimizer.zero_grad()
         found.loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -122,7 +123,7 @@ def test_pretraining_tells_all_training_classes_and_their_mirror_images_apart(
 def test_pretraining_is_cross_entropy_on_the_pool_s_classes(pool: ImagePool) -> None:
     learner = learner_of("full_finetune")
     objective = Pretrain(pool, OPTIONS, learner, seed=4)
-    found = objective.measure(learner, np.random.default_rng(7), 0.0)
+    found = objective.measure(learner, objective.draw(np.random.default_rng(7)), 0.0)
     rows = np.random.default_rng(7).integers(len(pool.images), size=12)
     x = torch.from_numpy(pool.images[rows] / np.float32(255))[:, None].double()
     z = functional.normalize(learner.represent(x), dim=-1)
@@ -146,22 +147,23 @@ def test_deep_supervision_is_the_weighted_loss_after_every_step(pool: ImagePool)
         options = LearnerOptions(hidden=8, ways=6, steps=steps)
         other = make_learner("anil", options, seed=0).double()
         other.load_state_dict(learner.state_dict())
-        return QueryLoss(pool, OPTIONS).measure(other, np.random.default_rng(1), 0.0).shown
+        plain = QueryLoss(pool, OPTIONS)
+        return plain.measure(other, plain.draw(np.random.default_rng(1)), 0.0).shown
 
     weights = step_weights(3, 0.2 / 0.5).tolist()
     want = sum(w * loss_after(k + 1) for k, w in enumerate(weights))
-    found = deep.measure(learner, np.random.default_rng(1), 0.2)
+    found = deep.measure(learner, deep.draw(np.random.default_rng(1)), 0.2)
     assert found.loss.item() == pytest.approx(want, rel=1e-6)
     assert found.shown == pytest.approx(loss_after(3), rel=1e-9)  # people see the last step's
-    late = deep.measure(learner, np.random.default_rng(1), 0.5)
+    late = deep.measure(learner, deep.draw(np.random.default_rng(1)), 0.5)
     assert late.loss.item() == pytest.approx(loss_after(3), rel=1e-9)
 
 
 def test_first_order_keeps_the_value_and_drops_the_second_derivatives(pool: ImagePool) -> None:
     exact, cheap = learner_of("maml"), learner_of("maml", first_order=1)
     objective = QueryLoss(pool, OPTIONS)
-    one = objective.measure(exact, np.random.default_rng(1), 0.0)
-    two = objective.measure(cheap, np.random.default_rng(1), 0.0)
+    one = objective.measure(exact, objective.draw(np.random.default_rng(1)), 0.0)
+    two = objective.measure(cheap, objective.draw(np.random.default_rng(1)), 0.0)
     torch.testing.assert_close(one.loss, two.loss)
     got, exact_gradient = gradients(cheap, two.loss), gradients(exact, one.loss)
     assert not torch.allclose(got["body.0"], exact_gradient["body.0"], rtol=1e-3)

@@ -86,6 +86,22 @@ def test_same_seed_same_weights_and_other_seed_others(name: str, source: GlyphTa
     assert train(other, source, replace(OPTIONS, seed=6)).losses != report.losses
 
 
+@pytest.mark.parametrize("name", ["prototypical", "maml", "linear_probe"])
+def test_data_drawn_in_the_background_changes_no_bit(
+    name: str, source: GlyphTasks, tmp_path: Path
+) -> None:
+    ahead, waiting = learner_of(name), learner_of(name)
+    files = tmp_path / "ahead.pt", tmp_path / "waiting.pt"
+    report = train(ahead, source, OPTIONS, checkpoint=files[0], clock=lambda: 0.0)
+    again = train(
+        waiting, source, OPTIONS, checkpoint=files[1], clock=lambda: 0.0, background=False
+    )
+    assert report == again
+    assert_same_weights(ahead, waiting)
+    # the generator's state among them: of the last step's draw, not of one made ahead
+    assert read_checkpoint(files[0]).rng == read_checkpoint(files[1]).rng
+
+
 def test_training_leaves_the_global_generators_alone(source: GlyphTasks) -> None:
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     train(learner_of("prototypical"), source, OPTIONS)
