@@ -1,9 +1,11 @@
 # The C++ core. What each method does, and raises, is written in csrc/include/edge/.
 
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
+
+from edge_sdk.errors import EdgeError
 
 ERROR_CODES: Final[tuple[str, ...]]
 
@@ -89,4 +91,30 @@ class Engine:
     @property
     def runtime_version(self) -> str: ...
 
+def adapt_many(
+    engine: Engine,
+    features: list[npt.NDArray[np.float32]],
+    labels: list[npt.NDArray[np.int64] | npt.NDArray[np.float32]],
+    starts: list[State | None],
+    steps: int | None = None,
+    threads: int = 1,
+) -> list[State | EdgeError]: ...
+def joint_norm(delta: object) -> float: ...
+def add_rounded(
+    total: npt.NDArray[np.int64], delta: object, scale: float, bound_squared: float
+) -> bool: ...
 def check_graph(file: str, graph: bytes) -> None: ...
+def clip_update(
+    delta: object, clipping_norm: float
+) -> tuple[dict[str, npt.NDArray[np.float32]], float]: ...
+
+_Words = TypeVar("_Words", npt.NDArray[np.uint16], npt.NDArray[np.uint32], npt.NDArray[np.uint64])
+
+def apply_masks(values: _Words, *, add: bytes, subtract: bytes) -> _Words: ...
+def round_to_grid(
+    values: npt.NDArray[np.float32], *, step: float, limit: int, seed: bytes
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
+def rotate(
+    values: npt.NDArray[np.float32], *, seed: bytes, back: bool = False
+) -> npt.NDArray[np.float32]: ...
+def largest_entries(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]: ...

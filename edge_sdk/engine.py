@@ -17,7 +17,7 @@ from edge_sdk.arrays import Float32Array, as_batch
 from edge_sdk.bundle import Bundle, open_bundle
 from edge_sdk.errors import BadStateError, InvalidOptionError
 from edge_sdk.manifest import RidgeKernel, SoftmaxSgd
-from edge_sdk.options import MAX_STEPS, EngineOptions, check_count
+from edge_sdk.options import MAX_STEPS, MAX_THREADS, EngineOptions, check_count
 from edge_sdk.provider_options import CPU, check_providers
 from edge_sdk.providers import Placement, place
 from edge_sdk.runtime import find_runtime_library
@@ -25,6 +25,10 @@ from edge_sdk.runtime import find_runtime_library
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_sdk.errors import EdgeError
     from edge_sdk.manifest import Kernel, Task
     from edge_sdk.provider_options import Provider
 
@@ -41,6 +45,21 @@ class Adaptation:
 
     state: State
     losses: Float32Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SupportSet:
+    """What one user teaches, for `Engine.adapt_many`.
+
+    Attributes:
+        features: float32 `[n, *features.shape]`, n >= 1.
+        labels: Slot of each row, int64 `[n]`; of a regression float32 `[n, outputs]`.
+        start: The state to start from; None: the bundle's.
+    """
+
+    features: Float32Array
+    labels: NDArray[np.int64] | Float32Array
+    start: State | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,6 +207,35 @@ class Engine:
         if start is not None:
             _check_state(start)
         return Adaptation(*self._core.adapt(features, labels, weights, steps, start))
+
+    def adapt_many(
+        self, support: Sequence[SupportSet], *, steps: int | None = None, threads: int = 1
+    ) -> list[State | EdgeError]:
+        """Fit a state to each of many support sets, on several threads and without the GIL.
+
+        Args:
+            support: One a user; each is checked as by `adapt`.
+            steps: Inner steps, the manifest's by default; only 1 unless it takes gradient steps.
+            threads: Sets that are adapted on at a time; the result does not depend on it.
+
+        Returns:
+            For each set the state that `adapt` gives, to the bit, or the error that it raises.
+
+        Raises:
+            InvalidOptionError: `steps` or `threads` is not allowed.
+            DtypeMismatchError: An array is not of the dtype that `adapt` asks for.
+        """
+        if steps is not None:
+            self._check_steps(steps)
+        check_count(threads, name="threads", largest=MAX_THREADS)
+        return _core.adapt_many(
+            self._core,
+            [one.features for one in support],
+            [one.labels for one in support],
+            [one.start for one in support],
+            steps,
+            threads,
+        )
 
     def predict(self, features: object, state: State) -> Prediction:
         """Logits, float32 `[n, ways]`, of features float32 `[n, *features.shape]`, n >= 1.

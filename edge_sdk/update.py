@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_sdk import _core
 from edge_sdk.arrays import Float32Array, as_finite
 from edge_sdk.errors import BadStateError, BadUpdateError, NonFiniteError
 from edge_sdk.options import check_clipping_norm
@@ -42,20 +42,16 @@ def shareable_names(manifest: Manifest) -> tuple[str, ...]:
 
 def joint_norm(delta: Mapping[str, Float32Array]) -> float:
     """L2 norm over all tensors together, summed in float64; 0 for an empty update."""
-    total = 0.0
-    for values in delta.values():
-        wide = np.asarray(values, dtype=np.float64)
-        total += float(np.sum(wide * wide))
-    return math.sqrt(total)
+    return _core.joint_norm({name: np.asarray(values) for name, values in delta.items()})
 
 
 def clip_to_norm(
     delta: Mapping[str, Float32Array], clipping_norm: float
 ) -> dict[str, Float32Array]:
-    """Scale the whole update so that its joint norm is at most `clipping_norm`.
+    """Scale the whole update so that its joint norm is at most `clipping_norm`, in the C++ core.
 
     An update within the bound keeps its bits. A scaled one is rounded towards zero, so
-    rounding never lifts it over the bound.
+    rounding never lifts it over the bound. The same bits on every machine.
 
     Raises:
         InvalidOptionError: `clipping_norm` is not a finite number > 0.
@@ -64,10 +60,7 @@ def clip_to_norm(
     """
     bound = check_clipping_norm(clipping_norm)
     checked = {name: as_finite(values, name=f"delta[{name!r}]") for name, values in delta.items()}
-    norm = joint_norm(checked)
-    if norm <= bound:
-        return {name: values.copy() for name, values in checked.items()}
-    return {name: _scaled_down(values, bound / norm) for name, values in checked.items()}
+    return _core.clip_update(checked, bound)[0]
 
 
 def make_update(
@@ -114,11 +107,3 @@ def _difference(spec: TensorSpec, manifest: Manifest, start: State, adapted: Sta
     if spec.role == "slot":
         values[len(manifest.labels) :] = 0
     return values
-
-
-def _scaled_down(values: Float32Array, scale: float) -> Float32Array:
-    """`values * scale` for 0 < scale < 1, rounded towards zero."""
-    exact = values.astype(np.float64) * scale
-    rounded = exact.astype(np.float32)
-    inward = np.nextafter(rounded, np.float32(0))
-    return np.where(np.abs(rounded) > np.abs(exact), inward, rounded)

@@ -16,10 +16,14 @@ from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
 from edge_sdk.signing import SigningKey, sign_bundle
 from edge_sdk.store import FILE_NAME as STORE_NAME
+from federated.fleet.cli import fleet_command
+from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
 
 if TYPE_CHECKING:
     from export.intervals import Mean
+    from federated.privacy.options import PrivacyOptions
+    from federated.privacy.private_run import PrivacySetup
     from federated.study import StudyReport
 
 app = typer.Typer(
@@ -28,7 +32,12 @@ app = typer.Typer(
     help="Turn what many devices learned into the next bundle.",
 )
 
+app.command("epsilon")(privacy_cli.epsilon_command)
+app.command("fleet")(fleet_command)
+
 _DEFAULTS = RoundOptions()
+_DELTA = 1e-5
+_LEDGER = "privacy.ledger"
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the new bundle; must not exist.")]
@@ -76,6 +85,24 @@ def simulate_command(
     clipping_norm: ClippingNorm = _DEFAULTS.clipping_norm,
     server_lr: ServerLr = _DEFAULTS.server_lr,
     prior_count: PriorCount = 1.0,
+    epsilon: privacy_cli.BudgetEpsilon = 0.0,
+    delta: privacy_cli.Delta = _DELTA,
+    noise_multiplier: privacy_cli.NoiseMultiplier = 0.0,
+    sampling: privacy_cli.Sampling = "poisson",
+    noise: privacy_cli.Noise = "central",
+    min_contributors: privacy_cli.MinContributors = 0,
+    tree_rounds: privacy_cli.TreeRounds = 0,
+    target_quantile: privacy_cli.TargetQuantile = 0.0,
+    ledger: privacy_cli.Ledger = None,
+    noise_seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Repeatable noise for experiments; there is no guarantee then.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")
+    ] = False,
     seed: Seed = 0,
     key: Key = None,
     json_output: Json = False,
@@ -104,13 +131,35 @@ def simulate_command(
     opened = open_bundle(bundle)
     start_path = out.with_name(f"{out.name}-start")
     _refuse_existing(out)
+    if resume and not opened.manifest.labels:
+        opened = open_bundle(start_path)
     if not opened.manifest.labels:
         _refuse_existing(start_path)
+    private = privacy_cli.privacy_options(
+        epsilon=epsilon,
+        delta=delta,
+        noise_multiplier=noise_multiplier,
+        sampling=sampling,
+        noise=noise,
+        min_contributors=min_contributors,
+        tree_rounds=tree_rounds,
+        target_quantile=target_quantile,
+        sampling_rate=min(1.0, cohort / writers),
+        rounds=rounds,
+    )
     population = open_population(tasks, people, max_classes=opened.manifest.ways, data=data)
     start = labelled(
         opened, population.labels, start_path, prior_count=prior_count, key=signing_key
     )
-    report = run_study(start, population, options, out, key=signing_key)
+    report = run_study(
+        start,
+        population,
+        options,
+        out,
+        key=signing_key,
+        privacy=_setup(private, ledger, out, noise_seed),
+        resume=resume,
+    )
     if json_output:
         typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
     else:
@@ -156,6 +205,14 @@ def run_command(
     round_deadline_s: Annotated[
         float, typer.Option(help="When a round closes at the latest, seconds.")
     ] = 120.0,
+    epsilon: privacy_cli.BudgetEpsilon = 0.0,
+    delta: privacy_cli.Delta = _DELTA,
+    noise_multiplier: privacy_cli.NoiseMultiplier = 0.0,
+    sampling: privacy_cli.Sampling = "poisson",
+    noise: privacy_cli.Noise = "central",
+    tree_rounds: privacy_cli.TreeRounds = 0,
+    target_quantile: privacy_cli.TargetQuantile = 0.0,
+    ledger: privacy_cli.Ledger = None,
     key: Key = None,
     json_output: Json = False,
 ) -> None:
@@ -178,8 +235,21 @@ def run_command(
         msg = f"--homes {homes} is not a folder; it holds one Personalizer home for each user"
         raise InvalidOptionError(msg)
     users = sorted(path for path in homes.iterdir() if (path / STORE_NAME).is_file())
+    private = privacy_cli.privacy_options(
+        epsilon=epsilon,
+        delta=delta,
+        noise_multiplier=noise_multiplier,
+        sampling=sampling,
+        noise=noise,
+        min_contributors=0,
+        tree_rounds=tree_rounds,
+        target_quantile=target_quantile,
+        sampling_rate=min(1.0, cohort / max(len(users), 1)),
+        rounds=rounds,
+    )
     signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
-    report = run_on_loopback(bundle, users, out, options, deploy)
+    kept = None if private is None else ledger or homes / _LEDGER
+    report = run_on_loopback(bundle, users, out, options, deploy, privacy=private, ledger=kept)
     if signing_key is not None:
         sign_bundle(out, signing_key)
     if json_output:
@@ -187,6 +257,18 @@ def run_command(
     else:
         _print_rounds(report["rounds"])
         Console(highlight=False).print(f"new bundle: {out}")
+
+
+def _setup(
+    options: PrivacyOptions | None, ledger: Path | None, out: Path, noise_seed: int | None = None
+) -> PrivacySetup | None:
+    """Where a private run keeps its ledger; None for one without noise."""
+    if options is None:
+        return None
+    from federated.privacy.private_run import PrivacySetup
+
+    path = out.with_name(f"{out.name}.ledger") if ledger is None else ledger
+    return PrivacySetup(options=options, ledger=path, noise_seed=noise_seed)
 
 
 def _signing_key(path: Path | None) -> SigningKey | None:
@@ -215,6 +297,8 @@ def _print_study(report: StudyReport, out: Path) -> None:
         table.add_row(name, f"{100 * mean.mean:.1f} {unit}", _interval(mean))
     console = Console(highlight=False)
     console.print(table)
+    if report.privacy is not None:
+        console.print(report.privacy.for_people())
     console.print(f"new bundle: {out}")
 
 

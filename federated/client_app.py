@@ -75,4 +75,4 @@ def take_part(
             steps=instruction.steps,
             consent_id=settings.consent_id or None,
         )
-    return messages.encode_update(update)
+    return messages.encode_update(update, instruction.server_round)

@@ -34,6 +34,7 @@ from federated.settings import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from federated.privacy.options import PrivacyOptions
     from federated.round_core import RoundOptions
 
 _HOST = "127.0.0.1"
@@ -104,6 +105,9 @@ def run_on_loopback(
     out: Path,
     rounds: RoundOptions,
     deploy: DeployOptions | None = None,
+    *,
+    privacy: PrivacyOptions | None = None,
+    ledger: Path | None = None,
 ) -> dict[str, Any]:
     """Start a SuperLink and one SuperNode a home, run the rounds, stop everything.
 
@@ -113,6 +117,8 @@ def run_on_loopback(
         out: Folder of the new bundle; must not exist.
         rounds: The rounds to run.
         deploy: Deadlines and environment.
+        privacy: Makes the rounds private; the server's process opens the ledger.
+        ledger: File with what these users have spent; needed with `privacy`.
 
     Returns:
         The report that `federated.server_app` writes.
@@ -120,6 +126,7 @@ def run_on_loopback(
     Raises:
         InvalidOptionError: There is no home, two have one name, `out` exists, or the bundle has
             nothing that may leave a device.
+        BudgetExhaustedError: The privacy budget does not allow these rounds; none is run.
         BadBundleError: The bundle cannot be read.
         DeploymentError: A process could not be started or failed, or the run took too long; its
             message names the folder that keeps the logs.
@@ -134,6 +141,8 @@ def run_on_loopback(
     if out.exists():
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
+    if privacy is not None:
+        _check_budget(privacy, ledger, rounds, clients)
     work = Path(tempfile.mkdtemp(prefix="edge-sdk-flower-"))
     try:
         settings = ServerSettings(
@@ -144,8 +153,10 @@ def run_on_loopback(
             join_deadline_s=deploy.join_deadline_s,
             round_deadline_s=deploy.round_deadline_s,
             min_replies=deploy.min_replies,
+            ledger="" if ledger is None else str(ledger.resolve()),
         )
-        report = _run(work, clients, settings, rounds, deploy)
+        config = encode_run_config(settings, rounds, privacy)
+        report = _run(work, clients, settings.report, config, deploy)
     except DeploymentError:
         raise  # keeps the logs that its message names
     except BaseException:
@@ -155,16 +166,35 @@ def run_on_loopback(
     return report
 
 
+def _check_budget(
+    privacy: PrivacyOptions,
+    ledger: Path | None,
+    rounds: RoundOptions,
+    clients: Sequence[ClientSettings],
+) -> None:
+    """Refuse, before any process is started, what the server's own process would refuse."""
+    # dp-accounting and scipy, which no other run needs
+    from federated.privacy.private_run import PrivacySetup, PrivateRun, new_run_id  # noqa: PLC0415
+
+    if ledger is None:
+        msg = "private rounds need a ledger: name a file that is kept as long as the users are"
+        raise InvalidOptionError(msg)
+    users = [client.client_id for client in clients]
+    setup = PrivacySetup(options=privacy, ledger=ledger)
+    with PrivateRun(setup, rounds, users, run_id=new_run_id()):
+        pass
+
+
 def _run(
     work: Path,
     clients: Sequence[ClientSettings],
-    settings: ServerSettings,
-    rounds: RoundOptions,
+    report_file: str,
+    run_config: Mapping[str, str | float],
     deploy: DeployOptions,
 ) -> dict[str, Any]:
     link_port, *node_ports = _free_ports(1 + len(clients))
     link = f"{_HOST}:{link_port}"
-    config = toml(encode_run_config(settings, rounds))
+    config = toml(run_config)
     home, app, logs = work / "flwr", work / "app", work / "logs"
     for folder in (home, app, logs):
         folder.mkdir()
@@ -201,7 +231,7 @@ def _run(
         flwr = str(programs / "flwr")
         submit = [flwr, "run", str(app), _CONNECTION, "--format", "json"]
         run_id = _ask_flower(processes, "flwr-run", submit)["run-id"]
-        report = Path(settings.report)
+        report = Path(report_file)
         _wait_for_run(processes, flwr, str(run_id), report, deploy.run_deadline_s)
         answer: dict[str, Any] = json.loads(report.read_text("utf-8"))
         return answer

@@ -21,3 +21,27 @@ class DeploymentError(EdgeError, RuntimeError):
     """A Flower process could not be started, failed, or could not be stopped."""
 
     code = "deployment"
+
+
+class BudgetExhaustedError(EdgeError, PermissionError):
+    """A round would spend more than the privacy budget; it is refused, and nothing has changed."""
+
+    code = "budget_exhausted"
+
+
+class LedgerError(EdgeError, OSError):
+    """The ledger of privacy spends cannot be read or written; without it no round is run."""
+
+    code = "ledger"
+
+
+class CheckpointError(EdgeError, OSError):
+    """A run's checkpoint cannot be read or written, or is of another run."""
+
+    code = "checkpoint"
+
+
+class TooFewContributorsError(EdgeError, RuntimeError):
+    """Fewer devices added noise than a noise share was sized for; their sum is not released."""
+
+    code = "too_few_contributors"

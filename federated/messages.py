@@ -95,9 +95,9 @@ def decode_instruction(content: RecordDict) -> Instruction:
     )
 
 
-def encode_update(update: ModelUpdate) -> RecordDict:
-    """Write a client's update: its delta and the digest of its bundle, nothing else."""
-    about = ConfigRecord({"bundle-digest": update.bundle_digest})
+def encode_update(update: ModelUpdate, server_round: int) -> RecordDict:
+    """Write a client's update: its delta, the digest of its bundle and the round it answers."""
+    about = ConfigRecord({"bundle-digest": update.bundle_digest, "server-round": server_round})
     return RecordDict({UPDATE: about, DELTA: _encode_tensors(update.delta)})
 
 
@@ -121,6 +121,11 @@ def decode_reply(content: RecordDict) -> ModelUpdate | str:
     return ModelUpdate(
         bundle_digest=_value(about, "bundle-digest", str), delta=_decode_tensors(content, DELTA)
     )
+
+
+def decode_answered_round(content: RecordDict) -> int:
+    """Read which round an update says it answers; raise `BadUpdateError` where it is malformed."""
+    return _value(_record(content, UPDATE, ConfigRecord), "server-round", int)
 
 
 def encode_client(client_id: str) -> RecordDict:

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_sdk import Bundle
+    from edge_sdk.manifest import Json
     from edge_sdk.signing import SigningKey
+    from federated.privacy.report import PrivacyReport
     from federated.round_core import RoundOptions, RoundReport
 
 HISTORY = "federated"  # key in the manifest's provenance: one entry a run
+PRIVACY = "privacy"  # key in the manifest's provenance: what holds for this version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,10 +43,11 @@ class RunSummary:
         rounds: Server iterations.
         num_clients: Clients that could be sampled.
         cohort_size: Clients sampled for each round, at most.
-        num_updates: Updates used, over all rounds.
-        clipping_norm: L2 bound on one client's update in one round.
+        num_updates: Updates used, over all rounds. A private bundle does not say it.
+        clipping_norm: L2 bound on one client's update in the first round.
         server_lr: Length of the server's step.
-        seed: Seed of the cohort sampling.
+        seed: Seed of the cohort sampling. A private bundle does not say it.
+        privacy: What was guaranteed to users; None where no noise was added.
     """
 
     rounds: int
@@ -53,9 +57,17 @@ class RunSummary:
     clipping_norm: float
     server_lr: float
     seed: int
+    privacy: PrivacyReport | None = None
 
     @classmethod
-    def of(cls, options: RoundOptions, reports: Sequence[RoundReport], *, num_clients: int) -> Self:
+    def of(
+        cls,
+        options: RoundOptions,
+        reports: Sequence[RoundReport],
+        *,
+        num_clients: int,
+        privacy: PrivacyReport | None = None,
+    ) -> Self:
         """Sum up a run."""
         return cls(
             rounds=len(reports),
@@ -65,6 +77,32 @@ class RunSummary:
             clipping_norm=options.clipping_norm,
             server_lr=options.server_lr,
             seed=options.seed,
+            privacy=privacy,
+        )
+
+    def as_json(self) -> dict[str, Json]:
+        """As it stands in a manifest; of a private run, nothing that noise does not cover."""
+        entry: dict[str, Json] = {
+            **asdict(replace(self, privacy=None)),
+            "privacy": None if self.privacy is None else self.privacy.as_json(),
+        }
+        if self.privacy is not None:
+            del entry["num_updates"], entry["seed"]
+        return entry
+
+    def for_people(self) -> str:
+        """A paragraph for the model card."""
+        run = f"{self.rounds} rounds over {self.num_clients} clients, "
+        step = f"each clipped to an L2 norm of {self.clipping_norm:g} and of equal weight"
+        if self.privacy is not None:
+            return (
+                f"{run}{self.cohort_size} a round on average, {step}; server step "
+                f"{self.server_lr:g}.\n\n{self.privacy.for_people()}\n"
+            )
+        return (
+            f"{run}at most {self.cohort_size} a round, {self.num_updates} updates in all, {step}; "
+            f"server step {self.server_lr:g}. No noise was added: this is no formal privacy "
+            "guarantee.\n"
         )
 
 
@@ -145,10 +183,10 @@ def write_next_bundle(
         The new bundle's digest.
 
     Raises:
-        NothingLearnedError: No update was used in any round.
+        NothingLearnedError: No update was used in any round of a run without noise.
         BadUpdateError: `shared` does not fit the bundle.
     """
-    if summary.num_updates == 0:
+    if summary.num_updates == 0 and summary.privacy is None:
         msg = "no round used any update, so there is no new bundle; the rounds say what failed"
         raise NothingLearnedError(msg)
     state = round_start(bundle, Engine(bundle).initial_state(), shared)
@@ -157,17 +195,15 @@ def write_next_bundle(
     if not isinstance(history, list):
         msg = f"provenance[{HISTORY!r}] of the bundle is not a list"
         raise InvalidOptionError(msg)
+    # What a bundle claims is about all that it learned: a run without noise ends the claim.
+    provenance = {name: value for name, value in draft.provenance.items() if name != PRIVACY}
+    if summary.privacy is not None:
+        provenance[PRIVACY] = summary.privacy.as_json()
     draft = replace(
         draft,
         quality={**draft.quality, **(quality or {})},
-        provenance={**draft.provenance, HISTORY: [*history, asdict(summary)]},
+        provenance={**provenance, HISTORY: [*history, summary.as_json()]},
     )
-    note = (
-        f"## Version {draft.version}: federated rounds\n\n"
-        f"{summary.rounds} rounds over {summary.num_clients} clients, at most "
-        f"{summary.cohort_size} a round, {summary.num_updates} updates in all, each clipped to an "
-        f"L2 norm of {summary.clipping_norm:g} and of equal weight; server step "
-        f"{summary.server_lr:g}. No noise was added: this is no formal privacy guarantee.\n"
-    )
+    note = f"## Version {draft.version}: federated rounds\n\n{summary.for_people()}"
     tensors = {name: state[name] for name in state.names}
     return write_next_version(path, bundle, draft, tensors, note, key=key)

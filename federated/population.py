@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_sdk.errors import InvalidOptionError
-from export.tasks.base import TEST, ImagePool
+from export.tasks.base import SPLITS, TEST, ImagePool
 from export.tasks.digit_writers import DigitWriterOptions, digit_writers, part_pool
 from export.tasks.digits import DigitTasks
 from export.tasks.glyphs import GlyphOptions, GlyphTasks
 from export.tasks.omniglot import OmniglotTasks
+from export.tasks.unipen import UnipenTasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ class PopulationOptions:
     """How many writers there are.
 
     Attributes:
-        writers: Users who take part in rounds, at least 1.
+        writers: Users who take part in rounds; 0: all real people who are not held out.
         held_out: Users who take part in none and are only measured, at least 2 (for an interval).
         images: Images of each class that a user has; Omniglot's drawers have the one they drew.
         seed: Of the writers and of who is held out, at least 0.
@@ -38,7 +39,7 @@ class PopulationOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("writers", 1), ("held_out", 2), ("images", 1), ("seed", 0)):
+        for name, least in (("writers", 0), ("held_out", 2), ("images", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 msg = f"{name} must be >= {least}, got {getattr(self, name)}"
                 raise InvalidOptionError(msg)
@@ -67,11 +68,12 @@ def open_population(
     """Make the writers of a source's test split, which no training saw.
 
     Args:
-        tasks: "digits" (real digits in simulated styles), "glyphs" (invented) or "omniglot" (the
-            drawers of one alphabet).
+        tasks: "digits" (real digits in simulated styles), "glyphs" (invented), "omniglot" (the
+            drawers of one alphabet) or "unipen" (its writers: all of them, so the bundle must not
+            have been trained on any).
         options: How many writers.
         max_classes: At most this many classes: the bundle's slots.
-        data: Omniglot's folder.
+        data: The folder of the real data sets.
 
     Raises:
         InvalidOptionError: There is no such source, or it has too few users.
@@ -80,6 +82,9 @@ def open_population(
     """
     if tasks not in _MAKERS:
         msg = f"tasks must be one of {', '.join(sorted(_MAKERS))}, got {tasks!r}"
+        raise InvalidOptionError(msg)
+    if options.writers == 0 and tasks in _SIMULATED:
+        msg = f"{tasks} invents its writers; say how many there are to be"
         raise InvalidOptionError(msg)
     return _MAKERS[tasks](options, max_classes, data)
 
@@ -127,10 +132,24 @@ def _omniglot(options: PopulationOptions, max_classes: int, data: Path | None) -
     return _split_users(pool, _largest_group(pool)[:max_classes], options, source.digest())
 
 
+def _unipen(options: PopulationOptions, max_classes: int, data: Path | None) -> Population:
+    source = UnipenTasks(data)
+    pools = [source.pool(split) for split in SPLITS]
+    pool = ImagePool(
+        images=np.concatenate([part.images for part in pools]),
+        classes=np.concatenate([part.classes for part in pools]),
+        users=np.concatenate([part.users for part in pools]),
+        class_names=pools[0].class_names,
+    )
+    return _split_users(pool, np.arange(max_classes), options, source.digest())
+
+
+_SIMULATED = ("digits", "glyphs")
 _MAKERS: dict[str, Callable[[PopulationOptions, int, Path | None], Population]] = {
     "digits": _digits,
     "glyphs": _glyphs,
     "omniglot": _omniglot,
+    "unipen": _unipen,
 }
 
 
@@ -146,15 +165,16 @@ def _largest_group(pool: ImagePool) -> NDArray[np.int64]:
 def _split_users(
     pool: ImagePool, classes: NDArray[np.int64], options: PopulationOptions, digest: str
 ) -> Population:
-    kept = pool.of_classes(classes.tolist())
+    kept = pool.of_classes(np.intersect1d(classes, pool.classes).tolist())
     users = np.random.default_rng(options.seed).permutation(np.unique(kept.users))
-    needed = options.writers + options.held_out
+    writers = options.writers or max(1, len(users) - options.held_out)
+    needed = writers + options.held_out
     if len(users) < needed:
         msg = (
             f"the tasks have {len(users)} writers of the same classes, not {needed}; ask for fewer"
         )
         raise InvalidOptionError(msg)
-    taking_part, held_out = users[: options.writers], users[options.writers : needed]
+    taking_part, held_out = users[:writers], users[writers:needed]
     return Population(
         labels=tuple(kept.class_names),
         taking_part=_of_users(kept, taking_part),

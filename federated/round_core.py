@@ -1,197 +1,142 @@
-"""Pure federated rounds: sample a cohort, refuse what is wrong, clip, average, take a server step.
+"""Pure federated rounds: sample, refuse what is wrong, clip, sum, noise, take a server step.
 
 Numpy only: no files, clocks, network or global randomness. The simulator and the Flower server both
-drive `run_rounds`, and updates are summed in float64 in the order of their client ids, so the
-same updates give the same numbers whatever order they arrive in.
+drive `run_rounds`. Without noise, updates are summed in float64 in the order of their client ids;
+with noise they are summed as integers: either way the same updates give the same numbers whatever
+order they arrive in. The parts are in `federated.rounds` and `federated.privacy`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk.errors import DivergedError, InvalidOptionError
-from edge_sdk.update import clip_to_norm, joint_norm
+from edge_sdk.errors import InvalidOptionError
+from edge_sdk.grid import unflatten
+from edge_sdk.update import joint_norm
+from federated.privacy.mechanism import (
+    SecureSum,
+    next_clipping_norm,
+    release,
+    release_in_tree,
+    release_noised,
+    sum_on_grid,
+)
+from federated.privacy.tree import noise_count
+from federated.rounds.admission import admit, check_update
+from federated.rounds.aggregation import aggregate
+from federated.rounds.planning import PrivateRounds, check_options, round_noise, round_task
+from federated.rounds.records import (
+    Refusal,
+    Reply,
+    RoundOptions,
+    RoundReport,
+    RoundTask,
+    RunResult,
+    RunState,
+)
+from federated.rounds.sampling import sample_cohort
+from federated.rounds.server_optimizer import server_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from numpy.typing import NDArray
 
-    from edge_sdk.update import ModelUpdate
+    from federated.rounds.admission import Admitted
+    from federated.rounds.records import Tensors
 
-    Tensors: TypeAlias = Mapping[str, NDArray[np.float32]]
-    Collect: TypeAlias = Callable[["RoundTask"], Sequence["Reply"]]
+    Collect: TypeAlias = Callable[[RoundTask], Sequence[Reply] | SecureSum]
 
-# A device clips in float32, so an honest update may be this much (relative) above the bound.
-_CLIP_SLACK = 1e-5
-
-
-class Refusal(StrEnum):
-    """Why the server did not use a reply."""
-
-    MALFORMED = "malformed"
-    NOT_SAMPLED = "not_sampled"
-    DUPLICATE = "duplicate"
-    WRONG_BUNDLE = "wrong_bundle"
-    WRONG_NAMES = "wrong_names"
-    WRONG_SHAPE = "wrong_shape"
-    WRONG_DTYPE = "wrong_dtype"
-    NON_FINITE = "non_finite"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundOptions:
-    """How rounds are run.
-
-    Attributes:
-        rounds: Server iterations, at least 1.
-        cohort_size: Clients sampled for each round, at least 1; all of them if there are fewer.
-        server_lr: Length of the server's step, finite and positive; 1 moves to the mean.
-        clipping_norm: L2 bound on one client's whole update, finite and positive.
-        seed: Seed of the cohort sampling, at least 0.
-        steps: Inner steps on the device, at least 1; None takes the bundle's own number.
-    """
-
-    rounds: int = 5
-    cohort_size: int = 10
-    server_lr: float = 1.0
-    clipping_norm: float = 10.0
-    seed: int = 0
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("rounds", self.rounds, 1),
-            ("cohort_size", self.cohort_size, 1),
-            ("seed", self.seed, 0),
-            ("steps", 1 if self.steps is None else self.steps, 1),
-        ):
-            if type(value) is not int or value < least:
-                msg = f"{name} must be an integer >= {least}, got {value!r}"
-                raise InvalidOptionError(msg)
-        for name, rate in (("server_lr", self.server_lr), ("clipping_norm", self.clipping_norm)):
-            if not (math.isfinite(rate) and rate > 0):
-                msg = f"{name} must be finite and > 0, got {rate!r}"
-                raise InvalidOptionError(msg)
+__all__ = [
+    "PrivateRounds",
+    "Refusal",
+    "Reply",
+    "RoundOptions",
+    "RoundReport",
+    "RoundTask",
+    "RunResult",
+    "RunState",
+    "SecureSum",
+    "apply_round",
+    "check_update",
+    "run_rounds",
+    "sample_cohort",
+    "start_state",
+]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundTask:
-    """What one round asks of its cohort.
-
-    Attributes:
-        server_round: Number of the round, from 0.
-        cohort: Ids of the sampled clients, ascending.
-        shared: The tensors that are averaged, as they are before this round, float32.
-        bundle_digest: The bundle that all clients of the run must hold.
-        clipping_norm: L2 bound that a client applies to its whole update.
-        steps: Inner steps, or None for the bundle's own number.
-    """
-
-    server_round: int
-    cohort: tuple[str, ...]
-    shared: Tensors
-    bundle_digest: str
-    clipping_norm: float
-    steps: int | None
+def start_state(shared: Tensors, options: RoundOptions) -> RunState:
+    """The state before the first round."""
+    return RunState(
+        next_round=0,
+        shared={name: np.array(value, np.float32) for name, value in sorted(shared.items())},
+        optimizer={},
+        clipping_norm=options.clipping_norm,
+        reports=(),
+    )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
-    """What came back from one client: an update, or the code of what went wrong there.
+def run_rounds(
+    shared: Tensors,
+    client_ids: Sequence[str],
+    bundle_digest: str,
+    options: RoundOptions,
+    collect: Collect,
+    on_round: Callable[[RoundReport, Tensors], None] | None = None,
+    *,
+    privacy: PrivateRounds | None = None,
+    start: RunState | None = None,
+    keep: Callable[[RunState], None] | None = None,
+) -> RunResult:
+    """Run all rounds; `collect` is the only thing that differs between drivers.
 
-    Attributes:
-        client_id: Who replied, as the driver knows it (never as the reply claims it).
-        update: The update, or None.
-        failure: Code of the error the client reports, or `Refusal.MALFORMED`; None with an update.
-    """
+    Args:
+        shared: The tensors to average, float32, as the bundle starts them.
+        client_ids: The clients that may be sampled.
+        bundle_digest: The bundle that every update must rest on.
+        options: Rounds, cohort, step, bound, seed.
+        collect: Sends a task to its cohort and returns the replies in time, in the order they came;
+            of a round with distributed noise, the sum.
+        on_round: Called after each round with its report and the new shared tensors.
+        privacy: Makes the rounds private; None adds no noise.
+        start: Go on from here, in place of the start.
+        keep: Called with the state after each round, before anything of it is used: a driver writes
+            its checkpoint here.
 
-    client_id: str
-    update: ModelUpdate | None = None
-    failure: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundReport:
-    """What happened in one round.
-
-    Attributes:
-        server_round: Number of the round, from 0.
-        num_sampled: Clients in the cohort.
-        num_accepted: Updates in the mean; with 0 the shared state is unchanged.
-        num_missing: Sampled clients of which no reply was there when the round closed.
-        num_clipped: Accepted updates that the server had to clip.
-        refused: Replies not used, by `Refusal`.
-        failed: Clients that reported an error, by its code.
-        mean_update_norm: Mean L2 norm of the accepted updates, after clipping; 0 if there is none.
-        step_norm: L2 norm of the server's step.
-    """
-
-    server_round: int
-    num_sampled: int
-    num_accepted: int
-    num_missing: int
-    num_clipped: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, int] = field(default_factory=dict)
-    mean_update_norm: float = 0.0
-    step_norm: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
-    """The shared tensors after the last round, and one report a round."""
-
-    shared: dict[str, NDArray[np.float32]]
-    reports: tuple[RoundReport, ...]
-
-
-def sample_cohort(
-    client_ids: Sequence[str], cohort_size: int, rng: np.random.Generator
-) -> tuple[str, ...]:
-    """Draw `cohort_size` different clients, or all if there are fewer; ids ascending.
-
-    The draw depends on the set of ids and on `rng`, not on the order of `client_ids`.
+    Returns:
+        The final shared tensors and the reports. `shared` itself is not changed.
 
     Raises:
-        InvalidOptionError: There is no client.
+        BudgetExhaustedError: The budget does not allow the next round; what was kept stands.
+        TooFewContributorsError: Too few devices added noise to a sum.
+        DivergedError: A server step left the finite numbers.
+        InvalidOptionError: The options cannot be had together.
     """
-    ids = sorted(set(client_ids))
-    if not ids:
-        msg = "there is no client to sample; add at least one"
-        raise InvalidOptionError(msg)
-    drawn = rng.choice(len(ids), size=min(cohort_size, len(ids)), replace=False)
-    return tuple(ids[i] for i in sorted(drawn))
-
-
-def check_update(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Refusal | None:
-    """Say why `update` cannot be used on `shared`, or None if it can."""
-    if update.bundle_digest != bundle_digest:
-        return Refusal.WRONG_BUNDLE
-    if set(update.delta) != set(shared):
-        return Refusal.WRONG_NAMES
-    for name, reference in shared.items():
-        delta = update.delta[name]
-        if getattr(delta, "dtype", None) != np.float32:
-            return Refusal.WRONG_DTYPE
-        if delta.shape != reference.shape:
-            return Refusal.WRONG_SHAPE
-        if not np.isfinite(delta).all():
-            return Refusal.NON_FINITE
-    return None
+    check_options(options, privacy, client_ids)
+    state = start if start is not None else start_state(shared, options)
+    while state.next_round < options.rounds:
+        task = round_task(state, client_ids, bundle_digest, options, privacy)
+        if privacy is not None:
+            privacy.charge(state.next_round)
+        state = next_state(state, task, collect(task), options, privacy, len(set(client_ids)))
+        if keep is not None:
+            keep(state)
+        if privacy is not None:
+            privacy.settle(task.server_round)
+        if on_round is not None:
+            on_round(state.reports[-1], state.shared)
+    return RunResult(shared=state.shared, reports=state.reports)
 
 
 def apply_round(
     task: RoundTask, replies: Sequence[Reply], *, server_lr: float
 ) -> tuple[dict[str, NDArray[np.float32]], RoundReport]:
-    """Take one server step: `w += server_lr * mean(delta)` over the updates that can be used.
+    """Take one step `w += server_lr * mean(delta)` over the updates that can be used.
 
     Every accepted client weighs the same, however many examples it has. Each update is clipped
     again here: the bound does not rest on what a client claims. A client counts once a round.
@@ -207,106 +152,144 @@ def apply_round(
     Raises:
         DivergedError: The new tensors are not finite.
     """
-    refused: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    accepted: dict[str, Tensors] = {}
-    num_clipped = 0
-    for reply in replies:
-        if reply.update is None:
-            malformed = reply.failure == Refusal.MALFORMED
-            (refused if malformed else failed)[str(reply.failure or "unknown")] += 1
-            continue
-        reason = _refusal(reply.client_id, reply.update, task, accepted)
-        if reason is not None:
-            refused[str(reason)] += 1
-            continue
-        if joint_norm(reply.update.delta) > task.clipping_norm * (1 + _CLIP_SLACK):
-            num_clipped += 1
-        accepted[reply.client_id] = clip_to_norm(reply.update.delta, task.clipping_norm)
+    options = RoundOptions(server_lr=server_lr, clipping_norm=task.clipping_norm)
+    state = replace(start_state(task.shared, options), next_round=task.server_round)
+    after = next_state(state, task, replies, options, None, len(task.cohort))
+    return after.shared, after.reports[-1]
 
-    shared, step_norm = _server_step(task.shared, accepted, server_lr)
-    norms = [joint_norm(accepted[client]) for client in sorted(accepted)]
-    answered = {reply.client_id for reply in replies}
-    return shared, RoundReport(
-        server_round=task.server_round,
-        num_sampled=len(task.cohort),
-        num_accepted=len(accepted),
-        num_missing=len(set(task.cohort) - answered),
-        num_clipped=num_clipped,
-        refused=dict(sorted(refused.items())),
-        failed=dict(sorted(failed.items())),
+
+def next_state(
+    state: RunState,
+    task: RoundTask,
+    outcome: Sequence[Reply] | SecureSum,
+    options: RoundOptions,
+    privacy: PrivateRounds | None,
+    num_clients: int,
+) -> RunState:
+    """What a round leaves behind: `check -> clip -> sum -> noise -> divide -> server step`.
+
+    Without noise the sum is divided by the number of updates. With noise it is divided by a number
+    that is fixed before the round, or one user could change every other's share.
+
+    Args:
+        state: Before the round.
+        task: What the cohort was asked.
+        outcome: What came back.
+        options: As of the run.
+        privacy: As of the run.
+        num_clients: Clients that could be sampled.
+    """
+    if privacy is None:
+        if isinstance(outcome, SecureSum):
+            msg = "a sum without single updates needs rounds with distributed noise"
+            raise InvalidOptionError(msg)
+        return _plain_round(state, task, admit(task, outcome), options)
+    return _private_round(state, task, outcome, options, privacy, num_clients)
+
+
+def _plain_round(
+    state: RunState, task: RoundTask, admitted: Admitted, options: RoundOptions
+) -> RunState:
+    updates = admitted.updates
+    step_norm = 0.0
+    shared, moments = state.shared, state.optimizer
+    if updates:
+        direction = aggregate(updates, shared, options)
+        shared, moments, step_norm = server_step(shared, direction, moments, options)
+    norms = [joint_norm(delta) for delta in updates.values()]
+    report = _report(
+        task,
+        admitted,
         mean_update_norm=math.fsum(norms) / len(norms) if norms else 0.0,
         step_norm=step_norm,
+        denominator=float(len(updates)),
+    )
+    return _after(state, shared, moments, task.clipping_norm, report)
+
+
+def _private_round(
+    state: RunState,
+    task: RoundTask,
+    outcome: Sequence[Reply] | SecureSum,
+    options: RoundOptions,
+    privacy: PrivateRounds,
+    num_clients: int,
+) -> RunState:
+    plan = round_noise(state, privacy)
+    denominator = float(min(options.cohort_size, num_clients))
+    bound = task.clipping_norm
+    num_noises = 1
+    if isinstance(outcome, SecureSum):
+        total = release_noised(outcome, plan)
+        num_accepted = outcome.num_contributors
+        report = RoundReport(
+            server_round=task.server_round,
+            num_sampled=len(task.cohort),
+            num_accepted=num_accepted,
+            num_missing=len(task.cohort) - num_accepted - sum(outcome.failed.values()),
+            failed=dict(sorted(outcome.failed.items())),
+        )
+    else:
+        if plan.device is not None:
+            msg = "rounds with distributed noise need the sum, not single updates"
+            raise InvalidOptionError(msg)
+        admitted = admit(task, outcome)
+        updates = admitted.updates.values()
+        exact = sum_on_grid(updates, plan.grid)
+        words = privacy.words(task.server_round, "noise")
+        if privacy.options.tree_rounds:
+            leaf = task.server_round % privacy.options.tree_rounds + 1
+            nodes, used = ({}, frozenset[str]()) if leaf == 1 else (state.tree, state.used)
+            total, nodes = release_in_tree(exact, plan, nodes, leaf, words)
+            state = replace(state, tree=nodes, used=used | set(admitted.updates))
+            num_noises = noise_count(leaf)
+        else:
+            total = release(exact, plan, words)
+        if privacy.options.target_quantile:
+            words = privacy.words(task.server_round, "quantile")
+            bound = next_clipping_norm(updates, bound, privacy.options, denominator, words)
+        num_accepted = len(admitted.updates)
+        report = _report(task, admitted)
+    shapes = {name: value.shape for name, value in state.shared.items()}
+    direction = unflatten(total / denominator, shapes)
+    shared, moments, step_norm = server_step(state.shared, direction, state.optimizer, options)
+    report = replace(
+        report,
+        mean_update_norm=None,
+        step_norm=step_norm,
+        clipping_norm=task.clipping_norm,
+        noise_deviation=plan.deviation(num_accepted) * math.sqrt(num_noises),
+        denominator=denominator,
+    )
+    return _after(state, shared, moments, bound, report)
+
+
+def _after(
+    state: RunState,
+    shared: dict[str, NDArray[np.float32]],
+    moments: dict[str, NDArray[np.float64]],
+    clipping_norm: float,
+    report: RoundReport,
+) -> RunState:
+    return replace(
+        state,
+        next_round=state.next_round + 1,
+        shared=shared,
+        optimizer=moments,
+        clipping_norm=clipping_norm,
+        reports=(*state.reports, report),
     )
 
 
-def run_rounds(
-    shared: Tensors,
-    client_ids: Sequence[str],
-    bundle_digest: str,
-    options: RoundOptions,
-    collect: Collect,
-    on_round: Callable[[RoundReport, Tensors], None] | None = None,
-) -> RunResult:
-    """Run all rounds; `collect` is the only thing that differs between drivers.
-
-    Args:
-        shared: The tensors to average, float32, as the bundle starts them.
-        client_ids: The clients that may be sampled.
-        bundle_digest: The bundle that every update must rest on.
-        options: Rounds, cohort, step, bound, seed.
-        collect: Sends a task to its cohort and returns the replies in time.
-        on_round: Called after each round with its report and the new shared tensors.
-
-    Returns:
-        The final shared tensors and the reports. `shared` itself is not changed.
-    """
-    current = {name: np.array(value, np.float32) for name, value in sorted(shared.items())}
-    reports = []
-    for server_round in range(options.rounds):
-        rng = np.random.default_rng([options.seed, server_round])
-        task = RoundTask(
-            server_round=server_round,
-            cohort=sample_cohort(client_ids, options.cohort_size, rng),
-            shared=current,
-            bundle_digest=bundle_digest,
-            clipping_norm=options.clipping_norm,
-            steps=options.steps,
-        )
-        current, report = apply_round(task, collect(task), server_lr=options.server_lr)
-        reports.append(report)
-        if on_round is not None:
-            on_round(report, current)
-    return RunResult(shared=current, reports=tuple(reports))
-
-
-def _refusal(
-    client_id: str, update: ModelUpdate, task: RoundTask, accepted: Mapping[str, Tensors]
-) -> Refusal | None:
-    if client_id not in task.cohort:
-        return Refusal.NOT_SAMPLED
-    if client_id in accepted:
-        return Refusal.DUPLICATE
-    return check_update(update, task.shared, task.bundle_digest)
-
-
-def _server_step(
-    shared: Tensors, accepted: Mapping[str, Tensors], server_lr: float
-) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """Add the mean update; returns the new tensors and the norm of the step."""
-    if not accepted:
-        return {name: np.array(value, np.float32) for name, value in shared.items()}, 0.0
-    stepped: dict[str, NDArray[np.float32]] = {}
-    squares = []
-    for name, value in shared.items():
-        total = np.zeros(value.shape, np.float64)
-        for client in sorted(accepted):
-            total += accepted[client][name]
-        step = server_lr * total / len(accepted)
-        squares.append(float(np.sum(np.square(step))))
-        with np.errstate(over="ignore"):
-            stepped[name] = (value.astype(np.float64) + step).astype(np.float32)
-        if not np.isfinite(stepped[name]).all():
-            msg = f"{name} is not finite after the server step; lower server_lr or clipping_norm"
-            raise DivergedError(msg)
-    return stepped, math.sqrt(math.fsum(squares))
+def _report(task: RoundTask, admitted: Admitted, **figures: float) -> RoundReport:
+    return RoundReport(
+        server_round=task.server_round,
+        num_sampled=len(task.cohort),
+        num_accepted=len(admitted.updates),
+        num_missing=admitted.num_missing,
+        num_clipped=admitted.num_clipped,
+        refused=admitted.refused,
+        failed=admitted.failed,
+        clipping_norm=task.clipping_norm,
+        **figures,
+    )

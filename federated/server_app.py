@@ -25,13 +25,16 @@ from federated.errors import NotEnoughClientsError
 from federated.local_round import shared_tensors
 from federated.next_bundle import RunSummary, write_next_bundle
 from federated.round_core import Refusal, Reply, run_rounds
-from federated.settings import ServerSettings, decode_run_config
+from federated.run_files import open_run
+from federated.settings import ServerSettings, decode_privacy, decode_run_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flwr.app import Context
 
+    from federated.privacy.options import PrivacyOptions
+    from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
 
 CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
@@ -64,29 +67,66 @@ def main(grid: Grid, context: Context) -> None:
         NotEnoughClientsError: Too few clients came online in time.
     """
     settings, options = decode_run_config(context.run_config)
+    privacy = private_setup(settings, decode_privacy(context.run_config))
     bundle = open_bundle(settings.bundle)
     if Path(settings.out).exists():
         msg = "the folder of the new bundle exists; name one that does not"
         raise InvalidOptionError(msg)
     nodes = wait_for_clients(grid, settings)
-    result = run_rounds(
-        shared_tensors(bundle, Engine(bundle).initial_state()),
-        sorted(nodes),
-        bundle.digest,
-        options,
-        lambda task: collect(grid, task, nodes, settings),
-        on_round=lambda report, _: _log.info("%s", report),
-    )
-    summary = RunSummary.of(options, result.reports, num_clients=len(nodes))
-    digest = write_next_bundle(settings.out, bundle, result.shared, summary)
+    checkpoint = Path(settings.checkpoint or f"{settings.out}.checkpoint")
+    with open_run(
+        checkpoint, bundle.digest, options, sorted(nodes), privacy, resume=checkpoint.exists()
+    ) as run:
+        result = run_rounds(
+            shared_tensors(bundle, Engine(bundle).initial_state()),
+            sorted(nodes),
+            bundle.digest,
+            options,
+            lambda task: collect(grid, task, nodes, settings),
+            on_round=lambda report, _: _log.info("%s", report),
+            privacy=run.private_rounds,
+            start=run.start,
+            keep=run.keep,
+        )
+        guarantee = run.report()
+        summary = RunSummary.of(options, result.reports, num_clients=len(nodes), privacy=guarantee)
+        digest = write_next_bundle(settings.out, bundle, result.shared, summary)
+        run.remove_checkpoint()
     report = {
         "bundle_digest": digest,
         "clients": sorted(nodes),
         "rounds": [asdict(entry) for entry in result.reports],
+        "privacy": None if guarantee is None else guarantee.as_json(),
     }
     partial = Path(settings.report + ".partial")
     partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
     partial.replace(settings.report)
+
+
+def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> PrivacySetup | None:
+    """What a private run needs; None for one without noise.
+
+    Raises:
+        InvalidOptionError: These settings would break what the noise is scaled for.
+    """
+    if options is None:
+        return None
+    if not settings.ledger:
+        msg = "private rounds need a ledger: set it to a file that is kept as long as the users are"
+        raise InvalidOptionError(msg)
+    if options.noise == "distributed":
+        msg = "distributed noise needs secure aggregation, or the server sees every noised update"
+        raise InvalidOptionError(msg)
+    if settings.min_replies:
+        msg = (
+            "min_replies closes a round at a number of replies, so that one user can displace "
+            "another, which the noise is not scaled for; close private rounds by the deadline only"
+        )
+        raise InvalidOptionError(msg)
+    # dp-accounting and scipy, which no other run needs
+    from federated.privacy.private_run import PrivacySetup  # noqa: PLC0415
+
+    return PrivacySetup(options=options, ledger=Path(settings.ledger))
 
 
 def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
@@ -155,7 +195,7 @@ def collect(
             for node in clients
         },
     )
-    wanted = settings.min_replies or len(task.cohort)
+    wanted = settings.min_replies or task.close_at or len(task.cohort)
     replies: list[Reply] = []
     while pending:
         replies += [read_reply(clients[node], msg) for node, msg in _pull(grid, pending)]
@@ -171,13 +211,15 @@ def read_reply(client_id: str, msg: Message | None) -> Reply:
     if msg is not None and msg.has_error():
         return Reply(client_id=client_id, failure=CRASHED)
     try:
-        answer = messages.decode_reply(_content(msg))
+        content = _content(msg)
+        answer = messages.decode_reply(content)
+        if isinstance(answer, str):
+            return Reply(client_id=client_id, failure=answer)
+        answered = messages.decode_answered_round(content)
     except BadUpdateError as error:
         _log.warning("a reply is refused: %s", error)
         return Reply(client_id=client_id, failure=Refusal.MALFORMED)
-    if isinstance(answer, str):
-        return Reply(client_id=client_id, failure=answer)
-    return Reply(client_id=client_id, update=answer)
+    return Reply(client_id=client_id, update=answer, server_round=answered)
 
 
 def _push(grid: Grid, outgoing: Mapping[int, Message]) -> dict[str, int]:

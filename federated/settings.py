@@ -12,13 +12,14 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
+from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Scalar = str | int | float
-    _Settings = TypeVar("_Settings", "ServerSettings", RoundOptions)
+    _Settings = TypeVar("_Settings", "ServerSettings", RoundOptions, PrivacyOptions)
 
 _KINDS: dict[str, type[str | int | float]] = {
     "str": str,
@@ -26,6 +27,9 @@ _KINDS: dict[str, type[str | int | float]] = {
     "float": float,
     "int | None": int,
 }
+
+_PRIVACY = "privacy-"
+"""Begins the keys of a run config's section on privacy; without any of them no noise is added."""
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -66,6 +70,9 @@ class ServerSettings:
         join_deadline_s: How long to wait for them, seconds.
         round_deadline_s: When a round closes at the latest, seconds.
         min_replies: Updates that close a round early; 0 waits for the whole cohort.
+        ledger: File with what the population has spent; needed where rounds are private.
+        checkpoint: File that is written after each round, and that an interrupted run goes on from;
+            empty for `out` with `.checkpoint` added.
     """
 
     bundle: str
@@ -75,6 +82,8 @@ class ServerSettings:
     join_deadline_s: float = 60.0
     round_deadline_s: float = 60.0
     min_replies: int = 0
+    ledger: str = ""
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         if self.min_clients < 1:
@@ -126,10 +135,15 @@ def decode_client_settings(config: Mapping[str, object]) -> ClientSettings:
     )
 
 
-def encode_run_config(settings: ServerSettings, options: RoundOptions) -> dict[str, Scalar]:
-    """Write both as one flat run config: dashes for underscores, None left out."""
+def encode_run_config(
+    settings: ServerSettings, options: RoundOptions, privacy: PrivacyOptions | None = None
+) -> dict[str, Scalar]:
+    """Write all as one flat run config: dashes for underscores, None left out."""
     values = asdict(settings) | asdict(options)
-    return {name.replace("_", "-"): value for name, value in values.items() if value is not None}
+    config = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
+    if privacy is not None:
+        config |= {_PRIVACY + name.replace("_", "-"): v for name, v in asdict(privacy).items()}
+    return config
 
 
 def decode_run_config(config: Mapping[str, object]) -> tuple[ServerSettings, RoundOptions]:
@@ -141,10 +155,27 @@ def decode_run_config(config: Mapping[str, object]) -> tuple[ServerSettings, Rou
     return _decode(ServerSettings, config), _decode(RoundOptions, config)
 
 
-def _decode(cls: type[_Settings], config: Mapping[str, object]) -> _Settings:
+def decode_privacy(config: Mapping[str, object]) -> PrivacyOptions | None:
+    """Read a run config's section on privacy; None where there is none.
+
+    Raises:
+        InvalidOptionError: A key is unknown (a mistyped one would leave a default in force), has
+            the wrong type, or is out of range.
+    """
+    section = {key for key in config if key.startswith(_PRIVACY)}
+    if not section:
+        return None
+    known = {_PRIVACY + field.name.replace("_", "-") for field in fields(PrivacyOptions)}
+    if section - known:
+        msg = f"the run config's {sorted(section - known)} are not privacy options"
+        raise InvalidOptionError(msg)
+    return _decode(PrivacyOptions, config, _PRIVACY)
+
+
+def _decode(cls: type[_Settings], config: Mapping[str, object], prefix: str = "") -> _Settings:
     values: dict[str, Any] = {}
     for field in fields(cls):
-        key = field.name.replace("_", "-")
+        key = prefix + field.name.replace("_", "-")
         if key not in config and field.default is not MISSING:
             continue
         value, kind = config.get(key), _KINDS[str(field.type)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from edge_sdk.errors import EdgeError, InvalidOptionError
 from federated.local_round import local_round, round_start, shared_tensors
-from federated.round_core import Reply, run_rounds
+from federated.privacy.mechanism import noised_contribution
+from federated.round_core import Reply, SecureSum, run_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +20,14 @@ if TYPE_CHECKING:
 
     from edge_sdk import Engine, State
     from export.tasks.base import ImagePool
-    from federated.round_core import RoundOptions, RoundReport, RoundTask
+    from federated.privacy.mechanism import DeviceNoise
+    from federated.round_core import (
+        PrivateRounds,
+        RoundOptions,
+        RoundReport,
+        RoundTask,
+        RunState,
+    )
 
 _EMBED_BATCH = 256
 
@@ -60,6 +69,10 @@ def simulate(
     clients: Sequence[SimulatedClient],
     options: RoundOptions,
     evaluate: Callable[[State], float] | None = None,
+    *,
+    privacy: PrivateRounds | None = None,
+    start: RunState | None = None,
+    keep: Callable[[RunState], None] | None = None,
 ) -> SimulationResult:
     """Run federated rounds over virtual users, through the device's C++ runtime.
 
@@ -68,6 +81,9 @@ def simulate(
         clients: The users; their ids are distinct.
         options: The rounds to run.
         evaluate: Called with the starting state after each round; its figures are returned.
+        privacy: Makes the rounds private; None adds no noise.
+        start: Go on from here; only rounds from here on are evaluated.
+        keep: Called with the run's state after each round, for a checkpoint.
 
     Raises:
         InvalidOptionError: There is no client, or two have one id.
@@ -79,16 +95,27 @@ def simulate(
     bundle, initial = engine.bundle, engine.initial_state()
     evaluations: list[float] = []
 
-    def collect(task: RoundTask) -> list[Reply]:
-        start = round_start(bundle, initial, task.shared)
-        return [_reply(engine, start, by_id[client_id], task) for client_id in task.cohort]
+    def collect(task: RoundTask) -> list[Reply] | SecureSum:
+        begin = round_start(bundle, initial, task.shared)
+        replies = [_reply(engine, begin, by_id[client_id], task) for client_id in task.cohort]
+        if task.device_noise is None or privacy is None:
+            return replies
+        return _noised_sum(replies, task, task.device_noise, privacy)
 
     def after_round(_: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
         if evaluate is not None:
             evaluations.append(evaluate(round_start(bundle, initial, shared)))
 
     result = run_rounds(
-        shared_tensors(bundle, initial), list(by_id), bundle.digest, options, collect, after_round
+        shared_tensors(bundle, initial),
+        list(by_id),
+        bundle.digest,
+        options,
+        collect,
+        after_round,
+        privacy=privacy,
+        start=start,
+        keep=keep,
     )
     return SimulationResult(
         shared=result.shared,
@@ -152,3 +179,20 @@ def _reply(engine: Engine, start: State, client: SimulatedClient, task: RoundTas
     except EdgeError as error:  # as on a device: counted, and the round goes on
         return Reply(client_id=client.client_id, failure=error.code)
     return Reply(client_id=client.client_id, update=update)
+
+
+def _noised_sum(
+    replies: Sequence[Reply], task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds
+) -> SecureSum:
+    """What secure aggregation would give the server: each device noises its own update first."""
+    total = np.zeros(sum(value.size for value in task.shared.values()), np.int64)
+    failed: Counter[str] = Counter()
+    for reply in replies:
+        if reply.update is None:
+            failed[str(reply.failure)] += 1
+            continue
+        words = privacy.words(task.server_round, f"device {reply.client_id}")
+        total += noised_contribution(reply.update.delta, task.clipping_norm, noise, words)
+    return SecureSum(
+        total=total, num_contributors=len(replies) - failed.total(), failed=dict(failed)
+    )

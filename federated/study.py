@@ -11,6 +11,7 @@ from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
 from export.intervals import mean_interval
 from federated.next_bundle import RunSummary, name_labels, write_next_bundle
+from federated.run_files import open_run
 from federated.simulate import clients_of, simulate
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from edge_sdk.signing import SigningKey
     from export.intervals import Mean
     from federated.population import Population
+    from federated.privacy.private_run import PrivacySetup
+    from federated.privacy.report import PrivacyReport
     from federated.round_core import RoundOptions, RoundReport
     from federated.simulate import SimulatedClient
 
@@ -40,6 +43,7 @@ class StudyReport:
         start_digest: The bundle that rounds started from.
         new_digest: The new bundle.
         data_digest: The data that the writers' images came from.
+        privacy: What the new bundle claims; None without noise.
     """
 
     before: Mean
@@ -50,6 +54,7 @@ class StudyReport:
     start_digest: str
     new_digest: str
     data_digest: str
+    privacy: PrivacyReport | None = None
 
 
 def run_study(
@@ -59,6 +64,8 @@ def run_study(
     out: Path,
     *,
     key: SigningKey | None = None,
+    privacy: PrivacySetup | None = None,
+    resume: bool = False,
 ) -> StudyReport:
     """Run rounds over the users who take part, write the new bundle, measure it on the others.
 
@@ -68,9 +75,14 @@ def run_study(
         options: The rounds to run.
         out: Folder of the new bundle; must not exist.
         key: Sign the new bundle with it.
+        privacy: Makes the rounds private; the new bundle then says how much.
+        resume: Go on from the checkpoint of an interrupted run, beside `out`. Rounds before it are
+            not evaluated again.
 
     Raises:
         InvalidOptionError: The labels differ, or `out` exists.
+        BudgetExhaustedError: The privacy budget does not allow these rounds; none is run.
+        CheckpointError: There is nothing to resume, or it is of another run.
     """
     if bundle.manifest.labels != population.labels:
         msg = "the bundle names other labels than the tasks; name its labels after the tasks"
@@ -84,14 +96,29 @@ def run_study(
         for pool in (population.taking_part, population.held_out)
     )
     before = accuracy_of_users(engine, engine.initial_state(), held_out)
-    result = simulate(
-        engine,
-        clients,
+    with open_run(
+        out.with_name(f"{out.name}.checkpoint"),
+        bundle.digest,
         options,
-        lambda state: float(accuracy_of_users(engine, state, held_out).mean()),
-    )
-    summary = RunSummary.of(options, result.reports, num_clients=len(clients))
-    digest = write_next_bundle(out, bundle, result.shared, summary, key=key)
+        [client.client_id for client in clients],
+        privacy,
+        resume=resume,
+    ) as run:
+        result = simulate(
+            engine,
+            clients,
+            options,
+            lambda state: float(accuracy_of_users(engine, state, held_out).mean()),
+            privacy=run.private_rounds,
+            start=run.start,
+            keep=run.keep,
+        )
+        guarantee = run.report()
+        summary = RunSummary.of(
+            options, result.reports, num_clients=len(clients), privacy=guarantee
+        )
+        digest = write_next_bundle(out, bundle, result.shared, summary, key=key)
+        run.remove_checkpoint()
     new = Engine(open_bundle(out))
     after = accuracy_of_users(new, new.initial_state(), held_out)
     return StudyReport(
@@ -103,6 +130,7 @@ def run_study(
         start_digest=bundle.digest,
         new_digest=digest,
         data_digest=population.digest,
+        privacy=guarantee,
     )
 
 

@@ -11,7 +11,10 @@ namespace edge::bindings {
 
 void bind_state(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
+void bind_cohort(pybind11::module_& module);
 void bind_graph_check(pybind11::module_& module);
+void bind_update(pybind11::module_& module);
+void bind_secure(pybind11::module_& module);
 
 /// pybind11 holds objects as non-const; State has const methods only.
 inline std::shared_ptr<State> to_python(const StatePtr& state) {

@@ -30,11 +30,15 @@ void translate(std::exception_ptr pointer) {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-  module.doc() = "The C++ core: State and Engine.";
+  module.doc() =
+      "The C++ core: State and Engine; bounds, masks and compression of updates.";
   py::register_local_exception_translator(&translate);
   edge::bindings::bind_state(module);
   edge::bindings::bind_engine(module);
+  edge::bindings::bind_cohort(module);
   edge::bindings::bind_graph_check(module);
+  edge::bindings::bind_update(module);
+  edge::bindings::bind_secure(module);
   py::tuple codes(edge::kAllErrorCodes.size());
   for (std::size_t i = 0; i < codes.size(); ++i)
     codes[i] = edge::code_name(edge::kAllErrorCodes[i]);

@@ -53,6 +53,7 @@ def _facts(bundle: Bundle) -> Table:
         "features": f"float32 {_rows(manifest.features.shape)}",
         "encoding": _pairs(manifest.quantization),
         "quality": _pairs({name: f"{value:.4g}" for name, value in manifest.quality.items()}),
+        "privacy": _privacy(manifest),
         "digest": bundle.digest[:_DIGEST_CHARS],
         "made from": manifest.parent[:_DIGEST_CHARS] if manifest.parent else "",
     }
@@ -91,6 +92,18 @@ def _labels(manifest: Manifest) -> str:
     more = len(manifest.labels) - _MAX_LABELS_SHOWN
     named = f"{shown} and {more} more" if more > 0 else shown
     return f"{named} (of up to {manifest.ways})"
+
+
+def _privacy(manifest: Manifest) -> str:
+    """The guarantee that the bundle claims, with what it rests on; empty where it claims none."""
+    claim = manifest.provenance.get("privacy")
+    if not isinstance(claim, dict):
+        return ""
+    names = ("epsilon", "delta", "rho", "unit", "relation", "sampling", "noise", "rounds")
+    shown = ", ".join(f"{name} {claim[name]}" for name in names if name in claim)
+    rests = claim.get("assumptions")
+    given = "; ".join(map(str, rests)) if isinstance(rests, list) else ""
+    return f"{shown}; if {given}" if given else shown
 
 
 def _pairs(values: Mapping[str, str]) -> str:

@@ -111,7 +111,7 @@ def test_the_mean_of_equal_updates_is_that_update(
     many, _ = apply_round(
         many_task, [Reply(client_id=n, update=reply.update) for n in names], server_lr=1.0
     )
-    moved = {k: many[k].astype(np.float64) - one[k] for k in one}
+    moved = {k: many[k] - one[k] for k in one}
     assert joint_norm(moved) <= 1e-5 * (1 + joint_norm(dict(one)))
 
 

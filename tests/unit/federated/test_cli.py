@@ -56,6 +56,52 @@ def test_simulate_reports_old_against_new_with_intervals(
     assert [entry["num_accepted"] for entry in report["rounds"]] == [3, 3]
 
 
+def test_private_rounds_spend_a_budget_and_the_bundle_says_so(
+    patches_bundle: Path, tmp_path: Path
+) -> None:
+    private = ["--epsilon", 30, "--noise-multiplier", 0.7, "--noise-seed", 1, "--ledger"]
+    arguments = [*simulate_arguments(patches_bundle, tmp_path / "new"), *private, tmp_path / "led"]
+    status, out, err = run(*arguments, "--json")
+    assert status == 0, err
+    report = json.loads(out)["privacy"]
+    assert (report["unit"], report["relation"]) == ("user", "add-or-remove-one")
+    assert (report["rounds"], report["sampling_rate"]) == (2, 0.75)
+    assert 0 < report["epsilon"] == report["epsilon_pld"] <= 30
+
+    new = open_bundle(tmp_path / "new")
+    assert new.manifest.provenance["privacy"] == report
+    (entry,) = new.manifest.provenance["federated"]  # type: ignore[misc]
+    assert entry["privacy"] == report
+    assert not {"num_updates", "seed"} & set(entry)
+    card = new.files["MODEL_CARD.md"].decode()
+    assert f"epsilon {report['epsilon']:g}" in card
+    assert "there is no guarantee" in card  # its noise came from a seed
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "new")]).stdout
+    assert "unit user" in " ".join(shown.split())
+
+    again = [*simulate_arguments(tmp_path / "new", tmp_path / "newer"), *private, tmp_path / "led"]
+    status, _, err = run(*again, "--rounds", 60)
+    assert status == 1
+    assert "the budget is 30" in " ".join(err.split())
+    assert not (tmp_path / "newer").exists()
+
+
+def test_distributed_noise_gives_a_bundle_too(patches_bundle: Path, tmp_path: Path) -> None:
+    status, out, err = run(
+        *simulate_arguments(patches_bundle, tmp_path / "new"), "--json",
+        "--epsilon", 30, "--noise-multiplier", 0.9, "--noise", "distributed",
+        "--min-contributors", 2, "--sampling", "fixed",
+    )  # fmt: skip
+    assert status == 0, err
+    report = json.loads(out)
+    assert (report["privacy"]["noise"], report["privacy"]["relation"]) == (
+        "distributed",
+        "zero-out",
+    )
+    assert [entry["num_accepted"] for entry in report["rounds"]] == [3, 3]
+    assert (tmp_path / "new.ledger").exists()
+
+
 def test_simulate_prints_tables_for_people(patches_bundle: Path, tmp_path: Path) -> None:
     status, out, _ = run(*simulate_arguments(patches_bundle, tmp_path / "new"))
     assert status == 0
@@ -101,7 +147,12 @@ def test_run_gives_each_home_a_node(
     asked: list[tuple[Path, list[str], Path, RoundOptions]] = []
 
     def pretend(
-        bundle: Path, homes: Sequence[Path], out: Path, options: RoundOptions, _: object
+        bundle: Path,
+        homes: Sequence[Path],
+        out: Path,
+        options: RoundOptions,
+        *_: object,
+        **__: object,
     ) -> dict[str, Any]:
         asked.append((bundle, [home.name for home in homes], out, options))
         return {"bundle_digest": "d", "clients": [], "rounds": []}

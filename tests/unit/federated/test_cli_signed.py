@@ -65,7 +65,9 @@ def test_run_signs_after_the_rounds_and_keeps_the_key_from_flower(
     (homes / "user" / FILE_NAME).touch()
     given: list[Any] = []
 
-    def rounds(bundle: Path, users: object, out: Path, *options: object) -> dict[str, Any]:
+    def rounds(
+        bundle: Path, users: object, out: Path, *options: object, **__: object
+    ) -> dict[str, Any]:
         given.extend([bundle, users, out, *options])
         rewrite(bundle, out, version=2)
         return {"rounds": []}

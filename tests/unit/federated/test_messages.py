@@ -55,7 +55,7 @@ def test_an_instruction_survives_the_wire(steps: int | None) -> None:
 
 
 def test_an_update_survives_the_wire() -> None:
-    content = over_the_wire(messages.encode_update(ModelUpdate(DIGEST, DELTA)))
+    content = over_the_wire(messages.encode_update(ModelUpdate(DIGEST, DELTA), 0))
     got = messages.decode_reply(content)
     assert isinstance(got, ModelUpdate)
     assert got.bundle_digest == DIGEST
@@ -63,16 +63,16 @@ def test_an_update_survives_the_wire() -> None:
 
 
 def test_an_update_holds_the_fields_of_a_model_update_and_nothing_else() -> None:
-    content = messages.encode_update(ModelUpdate(DIGEST, DELTA))
+    content = messages.encode_update(ModelUpdate(DIGEST, DELTA), 0)
     assert {key: sorted(record) for key, record in content.items()} == {
-        messages.UPDATE: ["bundle-digest"],
+        messages.UPDATE: ["bundle-digest", "server-round"],
         messages.DELTA: sorted(DELTA),
     }
 
 
 def test_a_strided_tensor_is_sent_as_it_reads() -> None:
     table = np.arange(12, dtype=np.float32).reshape(3, 4).T[::2]
-    got = messages.decode_reply(messages.encode_update(ModelUpdate(DIGEST, {"t": table})))
+    got = messages.decode_reply(messages.encode_update(ModelUpdate(DIGEST, {"t": table}), 0))
     assert isinstance(got, ModelUpdate)
     assert_same(dict(got.delta), {"t": table})
 
@@ -129,7 +129,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_tensor_is_malformed(data: bytes) -> None:
-    content = messages.encode_update(ModelUpdate(DIGEST, DELTA))
+    content = messages.encode_update(ModelUpdate(DIGEST, DELTA), 0)
     array = Array(dtype="float32", shape=(2,), stype="numpy.ndarray", data=data)
     content[messages.DELTA] = ArrayRecord({"t": array})
     with pytest.raises(BadUpdateError, match="malformed record"):
@@ -137,7 +137,7 @@ def test_a_hostile_tensor_is_malformed(data: bytes) -> None:
 
 
 def test_another_storage_type_is_malformed() -> None:
-    content = messages.encode_update(ModelUpdate(DIGEST, DELTA))
+    content = messages.encode_update(ModelUpdate(DIGEST, DELTA), 0)
     good = content[messages.DELTA]["table"]  # type: ignore[index]
     array = Array(dtype="float32", shape=(2, 3), stype="pickle", data=good.data)  # type: ignore[union-attr]
     content[messages.DELTA] = ArrayRecord({"t": array})

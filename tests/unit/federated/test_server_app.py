@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DIGEST = "d" * 64
 NODES = {"ann": 11, "bob": 22, "cat": 33}
 DELTA = {"w": np.ones(2, np.float32)}
-GOOD = messages.encode_update(ModelUpdate(DIGEST, DELTA))
+GOOD = messages.encode_update(ModelUpdate(DIGEST, DELTA), 0)
 
 Answer = RecordDict | Error | None
 UNDECODABLE = RecordDict()

@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 
 from edge_sdk.errors import InvalidOptionError
+from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
 from federated.settings import (
     ClientSettings,
     ServerSettings,
     decode_client_settings,
+    decode_privacy,
     decode_run_config,
     encode_client_settings,
     encode_run_config,
@@ -66,3 +68,19 @@ def test_client_settings_survive_a_node_config() -> None:
 def test_a_client_id_that_is_no_name_is_refused(client_id: str) -> None:
     with pytest.raises(InvalidOptionError, match="client"):
         decode_client_settings({"client-id": client_id, "bundle": "b", "home": "h"})
+
+
+def test_privacy_is_a_section_of_the_run_config() -> None:
+    privacy = PrivacyOptions(noise_multiplier=1.5, epsilon=3, sampling="fixed", accountant="rdp")
+    config = encode_run_config(SETTINGS, OPTIONS, privacy)
+    assert decode_privacy(config) == privacy
+    assert decode_run_config(config) == (SETTINGS, OPTIONS)
+    assert decode_privacy(encode_run_config(SETTINGS, OPTIONS)) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("privacy-epsilom", 1.0), ("privacy-epsilon", "8"), ("privacy-delta", 2.0)]
+)
+def test_a_privacy_option_that_is_mistyped_is_refused(key: str, value: object) -> None:
+    with pytest.raises(InvalidOptionError):
+        decode_privacy({key: value})

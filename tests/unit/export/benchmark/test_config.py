@@ -62,6 +62,8 @@ def test_what_the_file_says(tmp_path: Path) -> None:
         ('tasks = "glyphs"', "", "lacks tasks"),
         ('name = "lora"', "", "learner 2 lacks name"),
         ('label = "lora, rank 8"', 'label = "prototypical"', "two learners have one label"),
+        ("minutes = 2", 'start = "ridge"', "starts from ridge, which is no row above it"),
+        ("minutes = 2", 'start = "lora, rank 8"', "which is no row above it"),
         ("minutes = 2", "mintues = 2", "learner 2: no such key: mintues"),
     ],
 )

@@ -1,0 +1,245 @@
+"""What rounds are worth to UNIPEN's writers: new people, personal parts, attacks, noise.
+
+    EDGE_SDK_DATA=... python benchmarks/fleet/learning.py BUNDLE [--gradient BUNDLE] --out FILE
+
+BUNDLE: a prototypical bundle that names no labels and was trained on no drawing of UNIPEN; that of
+the committed figures is made by `benchmarks.guard.provenance.MAKE_BUNDLE`.
+GRADIENT: a gradient bundle with shared tensors, for the algorithms that split a state.
+
+Everything is measured on writers who took part in no round and are on no device. A difference is
+paired by writer; its interval is Student's t at 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_sdk import Engine, open_bundle
+from export.intervals import mean_interval
+from federated.fleet.config import FleetConfig
+from federated.fleet.devices import Devices
+from federated.fleet.options import (
+    AlgorithmOptions,
+    AttackOptions,
+    FleetRoundOptions,
+    PopulationOptions,
+)
+from federated.fleet.run import people_of, round_options, run_fleet
+from federated.fleet.scoring import score
+from federated.fleet.users import FleetData
+from federated.population import PopulationOptions as Writers
+from federated.population import open_population
+from federated.privacy.accounting import noise_multiplier_for
+from federated.privacy.options import PrivacyOptions
+from federated.privacy.private_run import PrivacySetup, PrivateRun, new_run_id
+from federated.study import labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from federated.fleet.run import FleetResult
+    from federated.population import Population
+
+SEED = 0
+CLASSES = 26  # digits, and A to P
+HELD_OUT = 60
+PEOPLE = PopulationOptions(devices=1000, examples=20, held_out=HELD_OUT)
+ROUNDS = FleetRoundOptions(rounds=15, replies=60, clipping_norm=30.0)
+PLAIN = FleetConfig(population=PEOPLE, round=ROUNDS, evaluate_every=0, threads=1)
+SHARES = (0.01, 0.05, 0.2)
+KINDS = ("boosted", "sign-flip")
+UNDEFENDED = replace(ROUNDS, clipping_norm=1e9)
+DEFENCES = {
+    "none": UNDEFENDED,
+    "clip": replace(ROUNDS, clipping_norm=10.0),
+    "clip and trimmed mean": replace(
+        ROUNDS, clipping_norm=10.0, aggregator="trimmed_mean", trim_share=0.3
+    ),
+    "clip and median": replace(ROUNDS, clipping_norm=10.0, aggregator="median"),
+}
+LIMIT_POINTS = 1.0
+PRIVATE_DEVICES = 10_000
+PRIVATE_COHORT = 500
+EPSILON, DELTA = 7.9, 1e-5
+
+
+def interval(values: NDArray[np.float64]) -> dict[str, float]:
+    """Mean and 95 % interval, in points."""
+    found = mean_interval(100 * values)
+    return {
+        "mean": round(found.mean, 2),
+        "low": round(found.low, 2),
+        "high": round(found.high, 2),
+    }
+
+
+def level(values: NDArray[np.float64]) -> dict[str, float]:
+    """Mean accuracy, and that of the worst-off tenth, in percent."""
+    found = score(values)
+    return {
+        "mean": round(100 * found.mean, 2),
+        "worst_decile": round(100 * found.worst_decile, 2),
+    }
+
+
+class Writing:
+    """A bundle whose labels are UNIPEN's, and writers who take part and who do not."""
+
+    def __init__(self, path: Path, population: Population, folder: Path, name: str) -> None:
+        bundle = labelled(open_bundle(path), population.labels, folder / name, prior_count=1.0)
+        self.engine = Engine(bundle)
+        self.people = people_of(self.engine, population.taking_part)
+        self.held_out = people_of(self.engine, population.held_out)
+
+    def data(self, options: PopulationOptions) -> FleetData:
+        """Deal the writers out."""
+        return FleetData(self.people, self.held_out, options, SEED)
+
+    def run(self, config: FleetConfig) -> FleetResult:
+        """Run rounds."""
+        return run_fleet(self.engine, self.data(config.population), config)
+
+
+def new_people(writing: Writing) -> dict[str, Any]:
+    """Do rounds help people who took part in none, and what does teaching add?"""
+    start = writing.run(replace(PLAIN, round=replace(ROUNDS, rounds=1, server_lr=1e-9)))
+    found = writing.run(PLAIN)
+    return {
+        "writers": len(found.after),
+        "start bundle": {"before": level(start.before), "taught": level(start.after)},
+        "federated bundle": {"before": level(found.before), "taught": level(found.after)},
+        "gain before teaching": interval(found.before - start.before),
+        "gain when taught": interval(found.after - start.after),
+        "personalization over fedavg without": interval(found.after - found.before),
+    }
+
+
+def private(writing: Writing, folder: Path) -> dict[str, Any]:
+    """The same with differential privacy, in a population that is simulated."""
+    people = replace(PEOPLE, devices=PRIVATE_DEVICES)
+    rules = replace(ROUNDS, replies=PRIVATE_COHORT, clipping_norm=15.0)
+    config = replace(PLAIN, population=people, round=rules)
+    multiplier = noise_multiplier_for(
+        "pld",
+        EPSILON,
+        DELTA,
+        sampling_rate=PRIVATE_COHORT / PRIVATE_DEVICES,
+        rounds=rules.rounds,
+        sampling="poisson",
+    )
+    data = writing.data(people)
+    ids = Devices(config, data.counts).ids
+    setup = PrivacySetup(
+        options=PrivacyOptions(noise_multiplier=multiplier, epsilon=8.0, delta=DELTA),
+        ledger=folder / "ledger",
+        noise_seed=SEED,
+    )
+    rounds = round_options(config, PRIVATE_COHORT)
+    start = writing.run(replace(PLAIN, round=replace(ROUNDS, rounds=1, server_lr=1e-9)))
+    with PrivateRun(setup, rounds, ids, run_id=new_run_id()) as run:
+        found = run_fleet(writing.engine, data, config, privacy=run.rounds())
+        report = run.report()
+    return {
+        "population": f"{PRIVATE_DEVICES} simulated devices, each with {people.examples} drawings "
+        "of one of the writers who take part; the unit is a device",
+        "privacy": asdict(report),
+        "cohort": PRIVATE_COHORT,
+        "rounds": rules.rounds,
+        "federated bundle": {"before": level(found.before), "taught": level(found.after)},
+        "gain before teaching": interval(found.before - start.before),
+        "gain when taught": interval(found.after - start.after),
+    }
+
+
+def attacks(writing: Writing) -> list[dict[str, Any]]:
+    """Accuracy lost to attackers, with each defence and without."""
+    rows = []
+    for defence, rules in DEFENCES.items():
+        config = replace(PLAIN, round=rules)
+        honest = writing.run(config)
+        for kind in KINDS:
+            for share in SHARES:
+                attacked = writing.run(
+                    replace(config, attack=AttackOptions(kind=kind, share=share))
+                )
+                rows.append(
+                    {
+                        "defence": defence,
+                        "attack": kind,
+                        "share": share,
+                        "honest": level(honest.before),
+                        "attacked": level(attacked.before),
+                        "lost": interval(honest.before - attacked.before),
+                        "lost when taught": interval(honest.after - attacked.after),
+                    }
+                )
+    return rows
+
+
+def algorithms(writing: Writing, names: Iterable[str]) -> dict[str, Any]:
+    """Each algorithm on the same devices and rounds."""
+    rules = FleetRoundOptions(rounds=12, replies=20, clipping_norm=20.0)
+    people = replace(PEOPLE, devices=120, shots=2)
+    found = {
+        name: writing.run(
+            replace(PLAIN, population=people, round=rules, algorithm=AlgorithmOptions(name=name))
+        )
+        for name in names
+    }
+    baseline = found["fedavg-global"]
+    return {
+        name: {
+            "taught": level(result.after),
+            "over fedavg without personalization": interval(result.after - baseline.after),
+        }
+        for name, result in found.items()
+    }
+
+
+def main() -> None:
+    """Run all studies; write the figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--gradient", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    chosen = parser.parse_args()
+    data = Path(os.environ["EDGE_SDK_DATA"])
+    writers = Writers(writers=0, held_out=HELD_OUT, seed=SEED)
+    population = open_population("unipen", writers, max_classes=CLASSES, data=data)
+    whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        writing = Writing(chosen.bundle, population, folder, "prototypes")
+        studies: dict[str, Any] = {
+            "data_digest": population.digest,
+            "bundle_digest": open_bundle(chosen.bundle).digest,
+            "new people": new_people(writing),
+            "private": private(writing, folder),
+        }
+        studies["attacks"] = attacks(writing)
+        studies["largest loss"] = {
+            defence: max(
+                row["lost"]["mean"] for row in studies["attacks"] if row["defence"] == defence
+            )
+            for defence in DEFENCES
+        }
+        if chosen.gradient:
+            split = Writing(chosen.gradient, population, folder, "gradient")
+            studies["algorithms"] = algorithms(
+                split, ("fedavg-global", "fedavg", "fedper", "fedrep", "ditto")
+            )
+    whole["learning"] = studies
+    chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

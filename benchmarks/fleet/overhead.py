@@ -1,0 +1,96 @@
+"""CPU time of a simulator for each client and round, without client compute, beside its peers.
+
+    python benchmarks/fleet/overhead.py --pfl PYTHON [--out FILE]
+
+PYTHON is one that has `pip install pfl==0.6.0`. A figure is the CPU time of a long run minus that
+of a short one, over the updates in between, so that imports and set-up are no part of it. The
+simulators
+take turns, and the figure is the median of the turns, with the least and the most beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from work import CLIENTS, DIM
+
+HERE = Path(__file__).parent
+SHORT, LONG = 2, 8
+TARGET_MS = 0.14
+
+
+def measure(python: str, script: str, mode: str, rounds: int) -> dict[str, Any]:
+    """One run in a process of its own, on one thread."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    done = subprocess.run(  # noqa: S603
+        [python, HERE / script, mode, str(CLIENTS), str(rounds)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **threads},
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def figure(python: str, script: str, mode: str) -> float:
+    """Milliseconds of CPU for each update."""
+    short, long = (measure(python, script, mode, rounds) for rounds in (SHORT, LONG))
+    return 1e3 * (long["cpu_s"] - short["cpu_s"]) / (long["updates"] - short["updates"])
+
+
+def main() -> None:
+    """Take turns; write the figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pfl", help="Python with pfl 0.6.0")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    contestants = {
+        f"ours, {mode}": (sys.executable, "peer_edge.py", mode)
+        for mode in ("plain", "clip", "private")
+    }
+    if chosen.pfl:
+        contestants |= {
+            f"pfl 0.6.0, {mode}": (chosen.pfl, "peer_pfl.py", mode) for mode in ("plain", "private")
+        }
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(chosen.turns):
+        for name, (python, script, mode) in contestants.items():
+            found[name].append(figure(python, script, mode))
+    report = {
+        "clients_per_round": CLIENTS,
+        "update_bytes": 4 * DIM,
+        "cpu_ms_per_update": {
+            name: {
+                "median": round(statistics.median(values), 4),
+                "least": round(min(values), 4),
+                "most": round(max(values), 4),
+            }
+            for name, values in found.items()
+        },
+        "target_ms": TARGET_MS,
+        "passed": statistics.median(found["ours, private"]) <= TARGET_MS,
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "load_average": round(os.getloadavg()[0], 1),
+        "cores": os.cpu_count(),
+    }
+    text = json.dumps(report, indent=1, sort_keys=True)
+    sys.stdout.write(text + "\n")
+    if chosen.out:
+        whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
+        whole["overhead"] = report
+        chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

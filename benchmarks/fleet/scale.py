@@ -1,0 +1,109 @@
+"""How long 10,000 devices take for each round of real adaptation on UNIPEN's drawings.
+
+    EDGE_SDK_DATA=... python benchmarks/fleet/scale.py BUNDLE [--rounds 100] [--out FILE]
+
+BUNDLE names no labels; every one of the 10,000 devices is asked in every round, and churn takes its
+part of them. With fewer than 100 rounds the figure is extrapolated from the rounds after the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_sdk import Engine, open_bundle
+from federated.fleet.config import FleetConfig
+from federated.fleet.options import AvailabilityOptions, FleetRoundOptions, PopulationOptions
+from federated.fleet.run import people_of, run_fleet
+from federated.fleet.users import FleetData
+from federated.population import PopulationOptions as Writers
+from federated.population import open_population
+from federated.study import labelled
+
+if TYPE_CHECKING:
+    from federated.fleet.driver import VisitReport
+    from federated.fleet.scoring import Score
+    from federated.round_core import RoundReport
+
+DEVICES, ROUNDS = 10_000, 100
+LIMIT_MINUTES, LIMIT_MB = 15.0, 2048
+
+
+def main() -> None:
+    """Run; write the figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--devices", type=int, default=DEVICES)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    writers = Writers(writers=0, held_out=20)
+    opened = open_bundle(chosen.bundle)
+    population = open_population(
+        "unipen", writers, max_classes=26, data=Path(os.environ["EDGE_SDK_DATA"])
+    )
+    options = PopulationOptions(devices=chosen.devices, examples=20, held_out=20)
+    config = FleetConfig(
+        population=options,
+        round=FleetRoundOptions(
+            rounds=chosen.rounds, replies=chosen.devices, over_selection=1.0, clipping_norm=20.0
+        ),
+        availability=AvailabilityOptions(require_charging=False, require_wifi=False),
+        evaluate_every=0,
+        threads=chosen.threads,
+    )
+    marks: list[tuple[float, float]] = []
+
+    def on_round(_: RoundReport, __: VisitReport, ___: dict[str, Score]) -> None:
+        marks.append((time.perf_counter(), time.process_time()))
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = labelled(opened, population.labels, Path(folder) / "start", prior_count=1.0)
+        engine = Engine(bundle)
+        data = FleetData(
+            people_of(engine, population.taking_part),
+            people_of(engine, population.held_out),
+            options,
+            0,
+        )
+        found = run_fleet(engine, data, config, on_round=on_round)
+    wall_s, cpu_s = (
+        (last - first) / (len(marks) - 1) for first, last in zip(marks[0], marks[-1], strict=True)
+    )
+    adaptations = sum(report.num_accepted for report in found.reports)
+    report: dict[str, Any] = {
+        "devices": chosen.devices,
+        "rounds_run": chosen.rounds,
+        "learner": bundle.manifest.learner,
+        "inner_steps": bundle.manifest.steps,
+        "adaptations": adaptations,
+        "cpu_s_per_round": round(cpu_s, 3),
+        "wall_s_per_round": round(wall_s, 3),
+        "cpu_ms_per_adaptation": round(1e3 * cpu_s * chosen.rounds / adaptations, 4),
+        "cpu_minutes_of_100_rounds": round(cpu_s * ROUNDS / 60, 2),
+        "wall_minutes_of_100_rounds": round(wall_s * ROUNDS / 60, 2),
+        "extrapolated": chosen.rounds < ROUNDS,
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "threads": chosen.threads,
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
+        "limits": {"minutes": LIMIT_MINUTES, "mb": LIMIT_MB},
+    }
+    text = json.dumps(report, indent=1, sort_keys=True)
+    sys.stdout.write(text + "\n")
+    if chosen.out:
+        whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
+        whole["scale"] = report
+        chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Fewer bytes for an update: grids for sums of integers, and a code for one update by itself."""

@@ -1,0 +1,75 @@
+"""How well each person is served: accuracy by user, its mean, and that of the worst-off tenth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sdk import State
+from federated.fleet.algorithms.base import Pupil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from edge_sdk import Engine
+    from federated.fleet.algorithms.base import Algorithm
+    from federated.fleet.users import HeldOut
+    from federated.rounds.records import Tensors
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """Accuracy over people, each counting the same, in 0..1.
+
+    Attributes:
+        mean: Of all.
+        worst_decile: Of the tenth with the lowest accuracy, at least one person.
+        people: How many.
+    """
+
+    mean: float
+    worst_decile: float
+    people: int
+
+
+def score(by_person: ArrayLike) -> Score:
+    """Sum up accuracies `[people]`, at least one."""
+    values = np.sort(np.asarray(by_person, np.float64))
+    worst = values[: max(1, math.ceil(len(values) / 10))]
+    return Score(mean=float(values.mean()), worst_decile=float(worst.mean()), people=len(values))
+
+
+def before_teaching(
+    algorithm: Algorithm, shared: Tensors, people: Sequence[HeldOut]
+) -> NDArray[np.float64]:
+    """Accuracy of each person with the shared state as it comes, `[people]`."""
+    state = algorithm.start(shared)
+    return np.array([_accuracy(algorithm.engine, state, person) for person in people])
+
+
+def after_teaching(
+    algorithm: Algorithm, shared: Tensors, people: Sequence[HeldOut], steps: int | None = None
+) -> NDArray[np.float64]:
+    """Accuracy of each person with what the algorithm makes of their few examples, `[people]`.
+
+    Raises:
+        EdgeError: Somebody's examples cannot be adapted on.
+    """
+    pupils = [Pupil(-1, person.taught.features, person.taught.slots) for person in people]
+    found = []
+    states = algorithm.personalize(shared, pupils, steps)
+    for state, person in zip(states, people, strict=True):
+        if not isinstance(state, State):
+            raise state
+        found.append(_accuracy(algorithm.engine, state, person))
+    return np.array(found)
+
+
+def _accuracy(engine: Engine, state: State, person: HeldOut) -> float:
+    logits = engine.predict(person.asked.features, state).logits
+    return float(np.mean(logits.argmax(axis=1) == person.asked.slots))

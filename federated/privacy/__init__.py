@@ -1,0 +1,1 @@
+"""User-level differential privacy of federated rounds: noise, accounting, budget, report."""

@@ -1,0 +1,235 @@
+"""The private sum: clipped updates on an integer grid, a discrete Gaussian on their sum.
+
+Numpy only. The sum of one round is `step * (sum of integers + noise)`; what a server does with it
+afterwards is post-processing. One user changes the sum of integers by at most `sensitivity` in L2
+norm, checked in integers, and the noise has `noise multiplier * sensitivity` as its deviation,
+rounded up to an integer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sdk.discrete_gaussian import MAX_SIGMA, sample_discrete_gaussian
+from edge_sdk.errors import InvalidOptionError
+from edge_sdk.grid import Grid, flatten
+from edge_sdk.update import clip_to_norm, joint_norm
+from federated.errors import TooFewContributorsError
+from federated.privacy.tree import tree_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from edge_sdk.random_words import RandomWords
+    from federated.privacy.options import PrivacyOptions
+
+_CENTRAL_STEPS = 1 << 20
+_DISTRIBUTED_STEPS = 1 << 14
+"""Coarse, so that the sum of a large cohort fits the 32 bits that are masked."""
+_MIN_SIGMA = 16
+"""Far above where a discrete Gaussian, or a sum of several, differs measurably from a Gaussian."""
+_TAIL = 12
+_COUNT_STEPS = 1 << 10
+_CLIPPED = 1 - 1e-6
+"""A device that clips ends this close to its bound: it rounds toward zero in float32."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceNoise:
+    """What each device of a round with distributed noise does to its clipped update.
+
+    Attributes:
+        steps_in_norm: Steps of the grid in the clipping norm.
+        sigma: Deviation of its own share of the noise, in steps.
+    """
+
+    steps_in_norm: int
+    sigma: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SecureSum:
+    """What the server has of a round whose devices add the noise: a sum, and nothing of anyone.
+
+    Attributes:
+        total: Sum of what the devices sent, int64 `[size]`.
+        num_contributors: How many of them are in it.
+        failed: Devices that reported an error, by its code.
+    """
+
+    total: NDArray[np.int64]
+    num_contributors: int
+    failed: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoisePlan:
+    """The noise of one round.
+
+    Attributes:
+        grid: What updates are rounded to.
+        sigma: Deviation of the noise on the sum, in steps; what accounting rests on.
+        sensitivity: Bound on what one user changes in the sum, in steps.
+        device: What each device does, where the noise is distributed.
+        min_contributors: How many devices' shares make up `sigma`; 0 where the server adds it.
+    """
+
+    grid: Grid
+    sigma: int
+    sensitivity: float
+    device: DeviceNoise | None = None
+    min_contributors: int = 0
+
+    @property
+    def device_limit(self) -> int:
+        """Largest absolute number that a device sends; what a modulus must hold for each of them.
+
+        One that draws more noise than this, with a chance under 1e-30, sends nothing.
+        """
+        noise = 0 if self.device is None else self.device.sigma
+        return math.ceil(self.sensitivity + _TAIL * noise)
+
+    def deviation(self, num_contributors: int) -> float:
+        """Standard deviation of the noise in the released sum, in the updates' own units."""
+        if self.device is None:
+            return self.sigma * self.grid.step
+        return self.device.sigma * math.sqrt(num_contributors) * self.grid.step
+
+
+def plan_noise(options: PrivacyOptions, clipping_norm: float, size: int) -> NoisePlan:
+    """Choose grid and noise for updates of `size` numbers.
+
+    Raises:
+        InvalidOptionError: The noise is too small for the grid, or too large for the sampler.
+    """
+    multiplier = options.update_multiplier
+    if options.noise != "distributed":
+        steps = _CENTRAL_STEPS
+        while multiplier * steps > MAX_SIGMA / 2 and steps > 1:
+            steps //= 2
+        grid = Grid(clipping_norm=clipping_norm, steps_in_norm=steps, size=size)
+        sigma = math.ceil(multiplier * steps)
+        _check_sigma(sigma)
+        return NoisePlan(grid=grid, sigma=sigma, sensitivity=float(steps))
+    grid = Grid(clipping_norm=clipping_norm, steps_in_norm=_DISTRIBUTED_STEPS, size=size)
+    sensitivity = math.sqrt(grid.stochastic_bound_squared)
+    share = math.ceil(multiplier * sensitivity / math.sqrt(options.min_contributors))
+    _check_sigma(share)
+    return NoisePlan(
+        grid=grid,
+        sigma=math.ceil(share * math.sqrt(options.min_contributors)),
+        sensitivity=sensitivity,
+        device=DeviceNoise(steps_in_norm=_DISTRIBUTED_STEPS, sigma=share),
+        min_contributors=options.min_contributors,
+    )
+
+
+def noised_contribution(
+    delta: Mapping[str, NDArray[np.float32]],
+    clipping_norm: float,
+    noise: DeviceNoise,
+    random: RandomWords,
+) -> NDArray[np.int64]:
+    """What a device sends in a round with distributed noise: clipped, rounded, noised integers.
+
+    Args:
+        delta: Its update, float32, one array a tensor.
+        clipping_norm: The round's bound.
+        noise: The round's grid and share.
+        random: The operating system's randomness.
+
+    Returns:
+        int64 `[size]`, for one sum only.
+    """
+    flat = flatten(clip_to_norm(delta, clipping_norm))
+    grid = Grid(clipping_norm=clipping_norm, steps_in_norm=noise.steps_in_norm, size=len(flat))
+    rounded = grid.stochastic(flat, random)
+    return rounded + sample_discrete_gaussian(noise.sigma, len(flat), random)
+
+
+def sum_on_grid(
+    updates: Iterable[Mapping[str, NDArray[np.float32]]], grid: Grid
+) -> NDArray[np.int64]:
+    """Exact sum of clipped updates, rounded toward zero onto the grid; int64 `[size]`."""
+    total = np.zeros(grid.size, np.int64)
+    for delta in updates:
+        grid.add_toward_zero(delta, total)
+    return total
+
+
+def release(total: NDArray[np.int64], plan: NoisePlan, random: RandomWords) -> NDArray[np.float64]:
+    """Add the server's noise to an exact sum: the one place where a central sum is released."""
+    noise = sample_discrete_gaussian(plan.sigma, plan.grid.size, random)
+    return (total + noise).astype(np.float64) * plan.grid.step
+
+
+def release_in_tree(
+    total: NDArray[np.int64],
+    plan: NoisePlan,
+    nodes: Mapping[str, NDArray[np.int64]],
+    leaf: int,
+    random: RandomWords,
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
+    """Like `release`, with the noise that round `leaf` of a tree (from 1) adds to those before.
+
+    Returns:
+        The released sum, and the tree's noises, which stay on the server.
+    """
+    kept, noise = tree_step(nodes, leaf, plan.sigma, plan.grid.size, random)
+    return (total + noise).astype(np.float64) * plan.grid.step, kept
+
+
+def release_noised(received: SecureSum, plan: NoisePlan) -> NDArray[np.float64]:
+    """Read a sum that the devices have noised.
+
+    Raises:
+        TooFewContributorsError: Its noise is less than the accounted one.
+        InvalidOptionError: It has another size.
+    """
+    if received.num_contributors < plan.min_contributors:
+        msg = (
+            f"{received.num_contributors} devices took part, the noise needs "
+            f"{plan.min_contributors}; the sum is not released: ask more devices, or lower "
+            "min_contributors for the next run"
+        )
+        raise TooFewContributorsError(msg)
+    if received.total.shape != (plan.grid.size,) or received.total.dtype != np.int64:
+        msg = f"a sum must be int64 [{plan.grid.size}]"
+        raise InvalidOptionError(msg)
+    return received.total.astype(np.float64) * plan.grid.step
+
+
+def next_clipping_norm(
+    updates: Iterable[Mapping[str, NDArray[np.float32]]],
+    clipping_norm: float,
+    options: PrivacyOptions,
+    denominator: float,
+    random: RandomWords,
+) -> float:
+    """Move the bound toward the target quantile of the updates' norms, privately.
+
+    Andrew et al. 2021, algorithm 1: geometric steps from the noised share of updates under the
+    bound. One user changes the sum of -1 (clipped) and +1 (not) by 1.
+    """
+    count = sum(1 if joint_norm(delta) < clipping_norm * _CLIPPED else -1 for delta in updates)
+    sigma = math.ceil(options.count_multiplier * _COUNT_STEPS)
+    _check_sigma(sigma)
+    noise = int(sample_discrete_gaussian(sigma, 1, random)[0])
+    share = 0.5 + (count + noise / _COUNT_STEPS) / (2 * denominator)
+    share = min(max(share, 0.0), 1.0)
+    return clipping_norm * math.exp(-options.quantile_rate * (share - options.target_quantile))
+
+
+def _check_sigma(sigma: int) -> None:
+    if not _MIN_SIGMA <= sigma <= MAX_SIGMA:
+        msg = (
+            f"noise of deviation {sigma} steps cannot be had on this grid; raise or lower "
+            "noise_multiplier, or lower min_contributors"
+        )
+        raise InvalidOptionError(msg)

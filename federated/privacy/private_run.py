@@ -1,0 +1,135 @@
+"""One private run: its options, its ledger and its randomness, as the round core wants them."""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from edge_sdk.random_words import SeededWords, SystemWords
+from federated.privacy.accounting import Spend
+from federated.privacy.ledger import Budget, BudgetLedger
+from federated.privacy.report import privacy_report
+from federated.rounds.planning import PrivateRounds, sampling_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edge_sdk.random_words import RandomWords
+    from federated.privacy.options import PrivacyOptions
+    from federated.privacy.report import PrivacyReport
+    from federated.rounds.records import RoundOptions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrivacySetup:
+    """What a driver needs to run privately.
+
+    Attributes:
+        options: Noise, sampling, budget.
+        ledger: The ledger's file; one for each population of users, kept for as long as they are
+            asked.
+        noise_seed: Makes noise and cohorts repeatable, in tests and simulations; the report then
+            says that there is no guarantee. None takes the operating system's randomness.
+    """
+
+    options: PrivacyOptions
+    ledger: Path
+    noise_seed: int | None = None
+
+
+def new_run_id() -> str:
+    """An id that no other run has."""
+    return secrets.token_hex(16)
+
+
+class PrivateRun:
+    """A run that spends from a ledger; close it, or use it in a `with` block."""
+
+    def __init__(
+        self,
+        setup: PrivacySetup,
+        rounds: RoundOptions,
+        client_ids: Sequence[str],
+        *,
+        run_id: str,
+        rounds_done: int = 0,
+    ) -> None:
+        """Open the ledger and see that all rounds that are left can be paid for.
+
+        Args:
+            setup: What the coordinator set.
+            rounds: The run's rounds.
+            client_ids: Who may be asked.
+            run_id: The run's id; that of the run which is resumed.
+            rounds_done: Rounds that have their outcome already.
+
+        Raises:
+            BudgetExhaustedError: They cannot; no round is begun.
+            InvalidOptionError: The ledger was begun with another budget.
+            LedgerError: The ledger cannot be read or written.
+        """
+        self._options, self._seed, self._id = setup.options, setup.noise_seed, run_id
+        self._rate = sampling_rate(rounds, client_ids)
+        budget = Budget(
+            epsilon=setup.options.epsilon,
+            delta=setup.options.delta,
+            accountant=setup.options.accountant,
+        )
+        self._ledger = BudgetLedger(setup.ledger, budget)
+        try:
+            if rounds_done:
+                self._ledger.settle(run_id, rounds_done - 1)
+            paid = setup.options.num_charges(rounds_done) + self._ledger.num_open(run_id)
+            left = setup.options.num_charges(rounds.rounds) - paid
+            if left > 0:
+                self._ledger.check_affordable(self._spend(left))
+        except BaseException:
+            self._ledger.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """The run itself; its ledger is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.close()
+
+    def rounds(self) -> PrivateRounds:
+        """What the round core is given."""
+        return PrivateRounds(
+            options=self._options,
+            charge=self._charge,
+            settle=lambda number: self._ledger.settle(self._id, number),
+            words=self.words,
+        )
+
+    def words(self, server_round: int, purpose: str) -> RandomWords:
+        """Randomness for one purpose of one round."""
+        if self._seed is None:
+            return SystemWords()
+        key = [self._seed, server_round, zlib.crc32(purpose.encode())]
+        return SeededWords(np.random.default_rng(key))
+
+    def report(self) -> PrivacyReport:
+        """What has been spent on this population so far, by this run and those before."""
+        return privacy_report(
+            self._ledger.spends(), self._options, self._rate, seeded=self._seed is not None
+        )
+
+    def _charge(self, server_round: int) -> None:
+        """Pay for a round; of a tree, all rounds are paid for with the first."""
+        if server_round % max(self._options.tree_rounds, 1) == 0:
+            self._ledger.charge(self._id, server_round, self._spend(1))
+
+    def _spend(self, rounds: int) -> Spend:
+        return Spend(
+            sampling=self._options.sampling,
+            sampling_rate=self._rate if self._options.sampling == "poisson" else 1.0,
+            noise_multiplier=self._options.charge_multiplier,
+            rounds=rounds,
+        )

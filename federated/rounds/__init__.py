@@ -1,0 +1,1 @@
+"""Parts of the round core, each pure: records, sampling, admission, aggregation, server step."""
