@@ -6,10 +6,9 @@ from edge_sdk import Personalizer, pretrained
 
 
 def draw(*corners):
-    """One pen stroke through the corners, each (column, row), as a picture of 28 x 28, ink 1."""
-    along = np.linspace(0, len(corners) - 1, 200)
-    x, y = (np.interp(along, range(len(corners)), axis).astype(int) for axis in zip(*corners))
-    image = np.zeros((1, 28, 28), np.float32)
+    """A pen stroke through the corners (column, row): a picture of 28 x 28, ink 1, paper 0."""
+    along, image = np.linspace(0, len(corners) - 1, 200), np.zeros((1, 28, 28), np.float32)
+    x, y = (np.interp(along, range(len(corners)), of).astype(int) for of in np.transpose(corners))
     image[0, y, x] = image[0, y, x + 1] = 1
     return image
 

@@ -6,9 +6,8 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 import edge_sdk
@@ -16,6 +15,9 @@ from edge_sdk import Personalizer, open_bundle, pretrained, pretrained_names
 from edge_sdk.errors import BadBundleError, InvalidOptionError
 from edge_sdk.zoo import copy_pretrained
 from tests.support.pictures import SHAPES, drawings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = ROOT / "bundles"
@@ -114,7 +116,7 @@ def test_the_notice_of_the_data_is_shipped() -> None:
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     for wrong in ("omniglot", "../bundles/glyphs-prototypical", "", None, []):
-        with pytest.raises(InvalidOptionError, match="there are .*glyphs-prototypical"):
+        with pytest.raises(InvalidOptionError, match=r"there are .*glyphs-prototypical"):
             pretrained(wrong)  # type: ignore[arg-type]
 
 

@@ -95,8 +95,11 @@ def test_what_is_refused(tmp_path: Path, old: str, new: str, complaint: str) -> 
 
 @pytest.mark.parametrize("tasks", ["unipen", "digits", "sinusoids", "cifar"])
 def test_data_that_may_not_be_given_away_trains_no_bundle(tmp_path: Path, tasks: str) -> None:
-    forbidden = GOOD.replace('learner = "anil"\ntasks = "omniglot-lake"', f'''learner = "anil"
-tasks = "{tasks}"''')
+    forbidden = GOOD.replace(
+        'learner = "anil"\ntasks = "omniglot-lake"',
+        f'''learner = "anil"
+tasks = "{tasks}"''',
+    )
     assert forbidden != GOOD
     with pytest.raises(InvalidOptionError, match=f"trained on {tasks} is not given away"):
         read_config(write(tmp_path, forbidden))

@@ -1,4 +1,4 @@
-"""Making a zoo: trained once, measured on unseen classes, described, pinned, and never half done."""
+"""Making a zoo: trained once, measured on unseen classes, described and pinned."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edge_sdk import Engine, open_bundle
 from edge_sdk.cli.app import app
 from edge_sdk.errors import InvalidOptionError
 from export.checkpoint import read_checkpoint, write_checkpoint
+from export.errors import GateError
 from export.evaluate import EvaluateOptions, evaluate
 from export.learners.prototypical import Prototypical
 from export.zoo.config import read_config
@@ -128,10 +129,15 @@ def test_a_checkpoint_of_a_run_under_way_goes_on_or_is_taken_as_it_is(
     write_checkpoint(tmp_path / "work" / f"{NAME}.pt", type(saved)(**{**parts, "finished": None}))
     trained: list[object] = []
     monkeypatch.setattr("export.zoo.make.train", lambda *_, **__: trained.append("on"))
-    monkeypatch.setattr("export.zoo.make.export_bundle", lambda *_, **__: pytest.exit)
-    make(tmp_path)
+
+    def stop(*_: object, **__: object) -> None:
+        raise GateError(NAME)
+
+    monkeypatch.setattr("export.zoo.make.export_bundle", stop)
+    assert make(tmp_path).exit_code == 1
     assert trained == ["on"]
-    make(tmp_path, "--as-is")
+    result = make(tmp_path, "--as-is")
+    assert f"{NAME}: from a checkpoint of 2 steps" in result.stderr
     assert trained == ["on"]
 
 
