@@ -57,9 +57,10 @@ def test_the_wheel_holds_every_bundle_once_with_its_notices(wheel: Path) -> None
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert len(names) == len(set(names))
-    shipped = {n.removeprefix("edge_sdk/bundles/") for n in names if n.startswith("edge_sdk/bun")}
-    tracked = {p.relative_to(ROOT / "bundles").as_posix() for p in (ROOT / "bundles").rglob("*")}
-    assert shipped == {name for name in tracked if (ROOT / "bundles" / name).is_file()}
+    folder = "edge_sdk/bundles/"
+    shipped = {name.removeprefix(folder) for name in names if name.startswith(folder)}
+    files = [path for path in (ROOT / "bundles").rglob("*") if path.is_file()]
+    assert shipped == {path.relative_to(ROOT / "bundles").as_posix() for path in files}
     assert not [name for name in names if name.startswith("bundles/")]
     assert [n for n in names if n.endswith("/licenses/bundles/NOTICE")]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,8 +33,9 @@ def test_the_list_fits_the_terminal_and_shows_everything(columns: int) -> None:
     for name in pretrained_names():
         bundle = pretrained(name)
         assert name in words
-        first = bundle.manifest.provenance["evaluation"][0]  # type: ignore[index, call-overload]
-        assert f"{100 * first['accuracy']:.2f} ±" in words  # type: ignore[index, call-overload, operator]
+        provenance: Any = bundle.manifest.provenance
+        first = provenance["evaluation"][0]
+        assert f"{100 * first['accuracy']:.2f} ±" in words
         assert f"{bundle.manifest.learner}, up to {bundle.manifest.ways} labels" in words
     assert "float32 [n, 1, 28, 28]: one grey image; ink 1, paper 0" in words
     assert "glyphs (Apache-2.0)" in words
