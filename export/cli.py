@@ -77,6 +77,16 @@ def train(
         typer.Option(help="Large weights of adapt.onnx and predict.onnx; default: the learner's."),
     ] = None,
     weight_bits: Annotated[int, typer.Option(help="Weights of embed.onnx: 8 or 4 bits.")] = 8,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint of another learner, whose backbone to start with.",
+            show_default=False,
+        ),
+    ] = None,
+    outer_lr: Annotated[
+        float | None, typer.Option(help="First step size of training; default: the recipe's.")
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
@@ -126,6 +136,7 @@ def train(
         defaults.train,
         seed=seed,
         steps=steps or defaults.train.steps,
+        outer_lr=outer_lr or defaults.train.outer_lr,
         minutes=minutes,
         patience=patience,
         compile=compile_loss,
@@ -147,7 +158,7 @@ def train(
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with show_progress() as progress:
-        trained = run(built, source, options, checkpoint=checkpoint, progress=progress)
+        trained = run(built, source, options, start=start, checkpoint=checkpoint, progress=progress)
     if calibrate and isinstance(validation := source.pool(VALIDATION), ImagePool):
         fit_calibration(built, validation)
     report = export_bundle(

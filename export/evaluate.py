@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_sdk import Engine
+    from export.feature_table import FeatureTable
     from export.tasks.functions import FunctionPool
 
 
@@ -96,6 +97,7 @@ def evaluate(
     pool: ImagePool | FunctionPool,
     options: EvaluateOptions,
     *,
+    table: FeatureTable | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Adapt to each support set and score its queries, one episode at a time, as a device would.
@@ -104,6 +106,8 @@ def evaluate(
         engine: The loaded bundle.
         pool: Images of classes that training never saw.
         options: The episodes.
+        table: The pool's features from this engine, to share among evaluations; None: every
+            episode's images are embedded for it.
         progress: Told the number of episodes done.
 
     Raises:
@@ -128,7 +132,7 @@ def evaluate(
         batch = sampler.draw(rng)
         support, query = batch.support[0], batch.query[0]
         marks = [time.perf_counter()]
-        features = engine.embed(batch.images)
+        features = engine.embed(batch.images) if table is None else table.of(batch)
         marks.append(time.perf_counter())
         labels = batch.support_y[0]
         if o.control == "permuted":
@@ -149,6 +153,8 @@ def evaluate(
         if progress is not None:
             progress(i + 1)
     embed_ms, adapt_ms, predict_ms = np.median(times, axis=0).tolist()
+    if table is not None:
+        embed_ms = table.embed_ms
     accuracies = np.array([score.right.mean() for score in scores])
     if manifest.task == "regression":
         accuracies = 1 - accuracies / np.mean([score.power for score in scores])

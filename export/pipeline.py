@@ -122,6 +122,7 @@ def export_bundle(
     out: Path,
     options: ExportOptions,
     *,
+    graphs: Mapping[str, bytes] | None = None,
     provenance: Mapping[str, Json] | None = None,
     overwrite: bool = False,
     key: SigningKey | None = None,
@@ -134,6 +135,7 @@ def export_bundle(
             episodes of its validation split. Test images are never touched.
         out: The bundle's folder.
         options: How.
+        graphs: What `export_graphs` gave of this learner, where several bundles are made of it.
         provenance: Further JSON values for the manifest, such as the training seed.
         overwrite: Replace a bundle that is at `out`.
         key: Sign the bundle with it.
@@ -151,7 +153,7 @@ def export_bundle(
     if learner.options.task == "classification":
         accuracy = replace(accuracy, ways=min(accuracy.ways, learner.options.ways))
     state = {k: v.detach().numpy() for k, v in learner.init(learner.options.ways).items()}
-    graphs = export_graphs(learner)
+    graphs = export_graphs(learner) if graphs is None else graphs
     draft = _draft(learner, source, o, provenance or {})
     encoding: InitEncoding = o.init_encoding or ("float32" if learner.has_embed else "float16")
     exact = {**graphs, "init.onnx": init_graph(state, "float32")}

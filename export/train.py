@@ -25,6 +25,7 @@ from export.progress import TrainEvent
 from export.tasks.base import TRAIN, VALIDATION
 from export.tasks.sampler import EpisodeSampler
 from export.train_options import StopReason, TrainOptions, TrainReport, Validation
+from export.warm_start import start_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ def train(
     source: TaskSource | ValueSource,
     options: TrainOptions,
     *,
+    start: Path | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -55,6 +57,7 @@ def train(
         learner: With its first weights; a checkpoint to go on from replaces them.
         source: Training episodes come from its split "train", validation from "validation".
         options: The run.
+        start: Checkpoint of a learner whose trunk this one starts with (`export.warm_start`).
         checkpoint: File to write checkpoints to; where it exists already, the run goes on from it.
             The result is that of a run that never stopped.
         progress: Told after each outer step.
@@ -64,12 +67,14 @@ def train(
         The report. The learner then holds the best weights (the last, without validation).
 
     Raises:
-        CheckpointError: The checkpoint is damaged or belongs to another run.
+        CheckpointError: A checkpoint is damaged, or the one to go on from is of another run.
+        InvalidOptionError: The trunk of `start` does not fit.
         DivergedError: The loss stopped being finite; the newest checkpoint is untouched.
         NotEnoughImagesError: A pool cannot supply the episodes.
         NoSuchSplitError: The source has no split to train or validate on.
     """
-    run = _Run(learner, source, options, checkpoint, clock)
+    started_with = None if start is None else start_from(learner, start)
+    run = _Run(learner, source, options, checkpoint, clock, started_with)
     while (reason := run.stopped_by) is None:
         loss, accuracy = run.step()
         run.after_step()
@@ -88,6 +93,7 @@ class _Run:
         options: TrainOptions,
         path: Path | None,
         clock: Callable[[], float],
+        started_with: str | None,
     ) -> None:
         self.learner, self.options, self.path, self.clock = learner, options, path, clock
         self.objective = make_objective(learner, source.pool(TRAIN), options)
@@ -108,7 +114,7 @@ class _Run:
         self.seconds_before = 0.0
         self.identity: dict[str, Any] = {}
         if path is not None:
-            self.identity = _identity(learner, source, options)
+            self.identity = {**_identity(learner, source, options), "start": started_with}
             if path.exists():
                 self._resume(read_checkpoint(path))
         self.started = clock()

@@ -6,6 +6,7 @@ seed = 0
 tasks = "omniglot"
 cells = ["5w1s", "5w5s", "20w1s", "20w5s"]   # or "10s" for a source of values
 curve = [1, 2, 5, 10]                        # shots of the learning curve, at 5 ways
+trust = ["5w2s", "12w1s"]                    # where else to measure calibration
 episodes = 600
 
 [[suite.learner]]
@@ -46,8 +47,12 @@ class LearnerPlan:
         hidden: Channels of the backbone; None: the recipe's.
         backbone: Name of the backbone; None: the recipe's.
         inner_steps: Inner steps; None: the recipe's.
+        outer_lr: Adam's first step size; None: the recipe's.
+        start: Label of a row above, whose trunk this one starts with (`export.warm_start`).
         mixed: Train on mixed ways and shots (`export.learners.recipe.MIXED_20`) in place of the
             recipe's episodes.
+        trust: Whether to measure it at the suite's cells of `trust`, which takes long for learners
+            that adapt whole networks.
         set: The learner's own options.
     """
 
@@ -58,7 +63,10 @@ class LearnerPlan:
     hidden: int | None = None
     backbone: str | None = None
     inner_steps: int | None = None
+    outer_lr: float | None = None
+    start: str | None = None
     mixed: bool = False
+    trust: bool = True
     set: Mapping[str, int | float] = field(default_factory=dict)
 
 
@@ -84,12 +92,15 @@ class Suite:
         learner: The rows.
         cells: Figures that are measured on test classes.
         curve: Shots of the learning curve, at the ways of the first cell; often none.
+        trust: Further cells, at which only the calibration of int8 bundles is measured.
         episodes: Test episodes of each figure.
+        trust_episodes: The same at the cells of `trust`.
         queries: Queries of a class.
         ways: Label slots of the bundles.
         target: int8 kernels to suit.
         protocol: How test episodes are drawn: "random" or "lake".
         calibrate: Fit the temperature on validation classes.
+        four_bit: Whether to measure bundles with 4-bit weights, too, where a network is frozen.
         max_drop: Largest loss of validation accuracy (0..1) by quantization.
     """
 
@@ -97,12 +108,15 @@ class Suite:
     learner: tuple[LearnerPlan, ...]
     cells: tuple[Cell, ...]
     curve: tuple[int, ...] = ()
+    trust: tuple[Cell, ...] = ()
     episodes: int = 600
+    trust_episodes: int = 200
     queries: int = 15
     ways: int = 32
     target: str = "x86"
     protocol: str = "random"
     calibrate: bool = True
+    four_bit: bool = False
     max_drop: float = 0.02
 
 
@@ -144,12 +158,18 @@ def _suite(values: dict[str, Any], where: str) -> Suite:
     if len({plan.label for plan in learners}) != len(learners):
         msg = f"{where}: two learners have one label; give each its own"
         raise InvalidOptionError(msg)
+    for i, plan in enumerate(learners):
+        if plan.start is not None and plan.start not in {p.label for p in learners[:i]}:
+            msg = f"{where}: {plan.label} starts from {plan.start}, which is no row above it"
+            raise InvalidOptionError(msg)
     cells = tuple(read_cell(text, where) for text in values.get("cells", ()))
+    trust = tuple(read_cell(text, where) for text in values.get("trust", ()))
     if not cells:
         msg = f'{where}: cells must hold at least one, such as "5w1s"'
         raise InvalidOptionError(msg)
     curve = tuple(of_type(shots, int, f"{where}: curve") for shots in values.get("curve", ()))
-    return build(Suite, {**values, "learner": learners, "cells": cells, "curve": curve}, where)
+    built = {"learner": learners, "cells": cells, "curve": curve, "trust": trust}
+    return build(Suite, values | built, where)
 
 
 def read_cell(text: object, where: str) -> Cell:

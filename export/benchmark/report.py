@@ -99,10 +99,11 @@ def _accuracy_table(found: SuiteResults, seed: int) -> str:
     notes = []
     for row in found.rows:
         paper = published(row.plan.name, suite.tasks)
-        for kind in ("int8", "fp32"):
+        for kind in ("int8", "int4", "fp32"):
             label = row.plan.label if kind == "int8" else ""
             values = [_percent(figure(row, suite, kind, cell, seed)) for cell in cells]
-            rows.append([label, kind, *values])
+            if any(values):
+                rows.append([label, kind, *values])
         if paper is not None:
             values = [f"{paper.accuracy[n]:g}" if n in paper.accuracy else "" for n in names]
             mark = " (transductive)" if paper.transductive else ""
@@ -119,7 +120,7 @@ def _accuracy_table(found: SuiteResults, seed: int) -> str:
 def _cost_table(found: SuiteResults, seed: int) -> str:
     header = [
         "learner", "adapting", "adapt, ms", "embed, ms an example", "bundle, kB", "fp32 bundle, kB",
-        "state, kB", "outer steps", "training, s",
+        "state, kB", "outer steps", "training, s", "starts from",
     ]  # fmt: skip
     cell = found.suite.cells[0]
     rows = []
@@ -136,17 +137,29 @@ def _cost_table(found: SuiteResults, seed: int) -> str:
                 f"{made['state_bytes'] / 1000:.1f}",
                 str(made["outer_steps"]),
                 f"{made['training_seconds']:.0f}",
+                row.plan.start or "",
             ]
         )
-    return f"### What each costs\n\nTimes at {cell.name}, int8, one thread.\n\n" + _table(
-        header, rows
-    )
+    how = f"Times at {cell.name}, int8, one thread."
+    if any(row.plan.start for row in found.rows):
+        how += (
+            " A learner that starts from another one begins with its trained trunk; its own steps"
+            " and seconds come on top of those."
+        )
+    return f"### What each costs\n\n{how}\n\n" + _table(header, rows)
 
 
 def _trust_table(found: SuiteResults, seed: int) -> str:
     suite = found.suite
     labels = suite.cells[0].ways > 1
     header = ["learner", *(f"{'ECE, % / ' * labels}NLL {cell.name}" for cell in suite.cells)]
+    text = "### How far confidence can be trusted\n\n"
+    if suite.trust:
+        header.append("worst ECE, % (at)")
+        text += (
+            f"Worst over {len(suite.trust)} numbers of ways and shots, {suite.trust_episodes}"
+            f" episodes each: {', '.join(cell.name for cell in suite.trust)}.\n\n"
+        )
     rows = []
     for row in found.rows:
         values = []
@@ -155,8 +168,19 @@ def _trust_table(found: SuiteResults, seed: int) -> str:
             nll = _number(asked, "nll", "{:.3f}")
             ece = None if asked is None else asked["ece"]
             values.append(nll if ece is None else f"{100 * ece:.2f} / {nll}")
+        if suite.trust:
+            values.append(_worst_ece(row, suite, seed))
         rows.append([row.plan.label, *values])
-    return "### How far confidence can be trusted\n\n" + _table(header, rows)
+    return text + _table(header, rows)
+
+
+def _worst_ece(row: Row, suite: Suite, seed: int) -> str:
+    found = [(figure(row, suite, "trust", cell, seed), cell.name) for cell in suite.trust]
+    known = [(f["ece"], name) for f, name in found if f is not None and f["ece"] is not None]
+    if not known:
+        return ""
+    ece, name = max(known)
+    return f"{100 * ece:.2f} ({name})"
 
 
 def _control_table(found: SuiteResults, seed: int) -> str:

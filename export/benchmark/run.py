@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +21,7 @@ from edge_sdk import Engine
 from export.baselines import nearest_neighbour
 from export.calibration import fit_calibration
 from export.evaluate import EvaluateOptions, Evaluation, evaluate
+from export.feature_table import feature_table
 from export.intervals import mean_interval
 from export.learners.base import LearnerOptions
 from export.learners.recipe import MIXED_20
@@ -27,18 +30,27 @@ from export.pipeline import ExportOptions, export_bundle
 from export.recipes import recipe
 from export.tasks.base import TEST, TRAIN, VALIDATION, ImagePool
 from export.tasks.sampler import EpisodeOptions, EpisodeSampler
+from export.to_onnx import export_graphs
 from export.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from export.benchmark.config import Cell, LearnerPlan, Suite
+    from export.feature_table import FeatureTable
     from export.intervals import Mean
-    from export.quantize import Target
+    from export.quantize import Target, WeightBits
     from export.tasks.base import TaskSource
     from export.tasks.functions import ValueSource
     from export.train_options import TrainOptions
+
+CHECKPOINT = "checkpoint.pt"
+
+VARIANTS: Mapping[str, tuple[bool, WeightBits]] = MappingProxyType(
+    {"fp32": (False, 8), "int8": (True, 8), "int4": (True, 4)}
+)
+"""The bundles of a row: whether quantized at all, and bits of the frozen network's weights."""
 
 Figures = dict[str, Any]
 """JSON values."""
@@ -66,6 +78,7 @@ def run_row(
     *,
     seed: int,
     work: Path,
+    start: Row | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Row:
     """Train (or go on), export and measure one learner.
@@ -76,6 +89,7 @@ def run_row(
         source: The opened source.
         seed: Of weights, training and test episodes.
         work: Folder of all rows.
+        start: The row that `plan.start` names.
         say: Told what is being done.
 
     Raises:
@@ -92,15 +106,17 @@ def run_row(
         "suite": [suite.target, suite.calibrate],
         "code": version("edge-sdk"),
     }
+    if start is not None:
+        identity["start"] = start.folder.name
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     folder = work / f"{suite.tasks}-{plan.name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     results = _Results(folder / "figures.json")
     if not results.has("bundles"):
         say(f"{plan.label}: training")
-        results.put("bundles", _make(plan, suite, source, options, run, folder, seed))
-    engines = {name: Engine(folder / name) for name in ("fp32", "int8")}
-    for name, make in measurements(suite, source, engines, seed).items():
+        results.put("bundles", _make(plan, suite, source, options, run, folder, seed, start))
+    asked = suite if plan.trust else replace(suite, trust=())
+    for name, make in measurements(asked, source, folder, seed).items():
         if not results.has(name):
             say(f"{plan.label}: {name}")
             results.put(name, make())
@@ -108,43 +124,61 @@ def run_row(
 
 
 def measurements(
-    suite: Suite, source: TaskSource | ValueSource, engines: dict[str, Engine], seed: int
+    suite: Suite, source: TaskSource | ValueSource, folder: Path, seed: int
 ) -> dict[str, Callable[[], Figures]]:
     """Name of each figure, with what measures it. Names hold all that the figure depends on."""
     pool = source.pool(TEST)
-    size = f"{suite.episodes}x{suite.queries}/{suite.protocol}/{seed}"
 
-    def of(engine: str, cell: Cell, **changes: Any) -> Callable[[], Figures]:
+    @cache
+    def opened(name: str) -> tuple[Engine, FeatureTable | None]:
+        engine = Engine(folder / name)
+        return engine, feature_table(engine, pool)
+
+    def of(
+        bundle: str, cell: Cell, *, episodes: int = suite.episodes, control: str = "none"
+    ) -> Callable[[], Figures]:
         options = EvaluateOptions(
             ways=max(cell.ways, 2),
             shots=cell.shots,
             queries=suite.queries,
-            episodes=suite.episodes,
+            episodes=episodes,
             protocol=cast("Any", suite.protocol),
             seed=seed,
-            **changes,
+            control=cast("Any", control),
         )
-        return lambda: as_json(evaluate(engines[engine], pool, options))
+
+        def measure() -> Figures:
+            engine, table = opened(bundle)
+            return as_json(evaluate(engine, pool, options, table=table))
+
+        return measure
 
     found = {
-        f"{engine} {cell.name} {size}": of(engine, cell)
+        _name(suite, bundle, cell, seed): of(bundle, cell)
+        for bundle in VARIANTS
         for cell in suite.cells
-        for engine in ("fp32", "int8")
+        if (folder / bundle).is_dir()
     }
     first = suite.cells[0]
     for shots in suite.curve:
         cell = replace(first, shots=shots)
-        found.setdefault(f"int8 {cell.name} {size}", of("int8", cell))
+        found.setdefault(_name(suite, "int8", cell, seed), of("int8", cell))
     for control in ("permuted", "unadapted"):
-        found[f"{control} {first.name} {size}"] = of("int8", first, control=control)
+        found[_name(suite, control, first, seed)] = of("int8", first, control=control)
+    for cell in suite.trust:
+        found[_name(suite, "trust", cell, seed)] = of("int8", cell, episodes=suite.trust_episodes)
     return found
 
 
 def figure(row: Row, suite: Suite, kind: str, cell: Cell, seed: int) -> Figures | None:
-    """A figure of a row: `kind` is fp32, int8, permuted or unadapted."""
-    size = f"{suite.episodes}x{suite.queries}/{suite.protocol}/{seed}"
-    found: Figures | None = row.figures.get(f"{kind} {cell.name} {size}")
+    """A figure of a row: `kind` is one of `VARIANTS`, permuted, unadapted or trust."""
+    found: Figures | None = row.figures.get(_name(suite, kind, cell, seed))
     return found
+
+
+def _name(suite: Suite, kind: str, cell: Cell, seed: int) -> str:
+    episodes = suite.trust_episodes if kind == "trust" else suite.episodes
+    return f"{kind} {cell.name} {episodes}x{suite.queries}/{suite.protocol}/{seed}"
 
 
 def pixel_baseline(suite: Suite, source: TaskSource | ValueSource, cell: Cell, seed: int) -> Mean:
@@ -194,6 +228,7 @@ def _options(
         defaults.train,
         seed=seed,
         steps=plan.steps or defaults.train.steps,
+        outer_lr=plan.outer_lr or defaults.train.outer_lr,
         minutes=plan.minutes,
         episodes=MIXED_20 if plan.mixed else defaults.train.episodes,
     )
@@ -208,34 +243,52 @@ def _make(
     run: TrainOptions,
     folder: Path,
     seed: int,
+    start: Row | None,
 ) -> Figures:
     """Train, calibrate and write both bundles."""
     learner = make_learner(plan.name, options, seed=seed)
-    trained = train(learner, source, run, checkpoint=folder / "checkpoint.pt")
+    trained = train(
+        learner,
+        source,
+        run,
+        start=None if start is None else start.folder / CHECKPOINT,
+        checkpoint=folder / CHECKPOINT,
+    )
     validation = source.pool(VALIDATION)
     if suite.calibrate and isinstance(validation, ImagePool):
         fit_calibration(learner, validation)
-    sizes = {}
-    for name, quantize in (("fp32", False), ("int8", True)):
+    sizes, graphs = {}, export_graphs(learner)
+    for name, (quantize, weight_bits) in VARIANTS.items():
+        if name == "int4" and not (suite.four_bit and learner.has_embed):
+            continue
         export = ExportOptions(
             name=f"{suite.tasks}-{plan.name}",
             target=cast("Target", suite.target),
             quantize=quantize,
+            weight_bits=weight_bits,
             max_drop=suite.max_drop,
         )
         note = {"seed": seed, "outer_steps": trained.steps}
         report = export_bundle(
-            learner, source, folder / name, export, provenance=note, overwrite=True
+            learner,
+            source,
+            folder / name,
+            export,
+            graphs=graphs,
+            provenance=note,
+            overwrite=True,
         )
         sizes[name] = report.size_bytes
     state = learner.init(learner.options.ways)
     return {
         "outer_steps": trained.steps,
         "training_seconds": trained.seconds,
+        "start": plan.start,
         "stopped_by": trained.stopped_by,
         "parameters": sum(p.numel() for p in learner.parameters()),
         "bundle_bytes": sizes["int8"],
         "fp32_bundle_bytes": sizes["fp32"],
+        "int4_bundle_bytes": sizes.get("int4"),
         "state_bytes": 4 * sum(tensor.numel() for tensor in state.values()),
         "adaptation": learner.adaptation,
     }

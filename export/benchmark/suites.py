@@ -56,7 +56,10 @@ def run_benchmark(
         rows: list[Row] = []
         results.append(SuiteResults(suite=suite, rows=rows, pixels=pixels, digest=source.digest()))
         for plan in suite.learner:
-            rows.append(run_row(plan, suite, source, seed=config.seed, work=work, say=say))
+            start = next((row for row in rows if row.plan.label == plan.start), None)
+            rows.append(
+                run_row(plan, suite, source, seed=config.seed, work=work, start=start, say=say)
+            )
             plots = _plots(suite, source, rows, config.seed, out, f"{number + 1}-{suite.tasks}")
             results[-1] = replace(results[-1], plots=plots)
             write_report(results, out, seed=config.seed, command=command)

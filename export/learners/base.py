@@ -167,6 +167,13 @@ class Learner(nn.Module, ABC):
         """What supervised pre-training classifies, `[n, dim]`: the features, unless overridden."""
         return self.embed(x).flatten(1)
 
+    def trunk(self) -> Mapping[str, nn.Module]:
+        """The parts that know inputs and nothing of how this learner adapts.
+
+        Learners with equal trunks may start from each other's (`export.warm_start`).
+        """
+        return {}
+
     has_embed: bool = True
     """False where nothing is frozen; the bundle then has no embed.onnx."""
 

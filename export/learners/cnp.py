@@ -71,6 +71,9 @@ class Cnp(Learner):
             else _Classes(options, self.dim, units)
         )
 
+    def trunk(self) -> dict[str, nn.Module]:
+        return {"backbone": self.body.backbone} if isinstance(self.body, _Classes) else {}
+
     def init(self, ways: int) -> State:
         like = next(self.parameters())
         return {"representation": like.new_zeros(ways, self.dim), "counts": like.new_zeros(ways)}

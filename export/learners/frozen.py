@@ -31,6 +31,9 @@ class FrozenLearner(Learner):
         self.backbone = make_backbone(options.backbone, options.input_shape, options.hidden)
         self.dim = self.backbone.dim
 
+    def trunk(self) -> dict[str, nn.Module]:
+        return {"backbone": self.backbone}
+
     def embed(self, x: Tensor) -> Tensor:
         features: Tensor = self.backbone(x)
         return features

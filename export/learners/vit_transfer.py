@@ -82,6 +82,9 @@ class VitTransfer(Learner):
     def run_top(self, adapters: State, tokens: Tensor) -> Tensor:
         """The top layers under `adapters`: `[n, tokens, width]` -> `[n, width]`."""
 
+    def trunk(self) -> dict[str, nn.Module]:
+        return {"bottom": self.bottom, "top": self.top, "spread": self.spread}
+
     def represent(self, x: Tensor) -> Tensor:
         centred: Tensor = self.spread(self.run_top(self.adapters(), self.embed(x)))
         return centred

@@ -75,6 +75,9 @@ class WholeNetwork(Learner):
         state["counts"] = self.head_row.new_zeros(ways)
         return state
 
+    def trunk(self) -> dict[str, nn.Module]:
+        return {"body": self.body}
+
     def represent(self, x: Tensor) -> Tensor:
         return conv4(dict(zip(self.names, self.body, strict=True)), x)
 

@@ -159,6 +159,7 @@ class EpisodeBatch:
         query_y: As `support_y`, of the queries.
         ways: Classes in each episode; 1 for a regression.
         images_per_class: Neighbouring rows of `images` that show the same class.
+        pool_rows: int64 `[num_images]`, which images of the pool they are; None of a regression.
     """
 
     images: NDArray[np.float32]
@@ -168,6 +169,7 @@ class EpisodeBatch:
     query_y: NDArray[np.int64] | NDArray[np.float32]
     ways: int
     images_per_class: int
+    pool_rows: NDArray[np.int64] | None = None
 
 
 def pool_digest(pools: Sequence[tuple[str, ImagePool]]) -> str:

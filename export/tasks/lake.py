@@ -67,6 +67,7 @@ class LakeSampler:
             query_y=labels,
             ways=self._ways,
             images_per_class=2,
+            pool_rows=rows.reshape(-1),
         )
 
 

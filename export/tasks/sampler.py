@@ -155,6 +155,7 @@ class _ImageEpisodes:
             query_y=np.tile(labels.repeat(query.shape[1] // o.ways), (episodes, 1)),
             ways=o.ways,
             images_per_class=o.images_per_class,
+            pool_rows=rows.reshape(-1),
         )
 
     def _draw_cells(self, ways: int, rng: np.random.Generator) -> NDArray[np.int64]:

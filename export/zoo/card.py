@@ -46,8 +46,8 @@ Validation, for decisions, and test, for the figures above, are of classes that 
 
 `{of["command"]}`
 
-{of["outer_steps"]} outer steps, {of["training_seconds"]} s of training, seed {of["seed"]}. All
-options of the run are in `manifest.json` under `provenance.training`.
+{_training(of)}
+All options of the run are in `manifest.json` under `provenance.training`.
 
 ## Licence
 
@@ -71,6 +71,13 @@ def evaluation_table(found: list[dict[str, Any]]) -> str:
 def percent(found: dict[str, Any]) -> str:
     """An accuracy with its interval, in %."""
     return f"{100 * found['accuracy']:.2f} ± {100 * found['half_width']:.2f} %"
+
+
+def _training(of: dict[str, Any]) -> str:
+    start = of["started_from"]
+    begun = "" if start is None else f", from the trained backbone of `{start}`"
+    seconds, seed = of["training_seconds"], of["seed"]
+    return f"{of['outer_steps']} outer steps{begun}, {seconds} s of training, seed {seed}."
 
 
 def _data(data: dict[str, Any]) -> str:

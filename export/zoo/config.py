@@ -60,7 +60,9 @@ class BundlePlan:
         tasks: Name of the source that it is trained on.
         evaluation: Its figures.
         version: Raised with every release that ships another one under this name.
+        start: A bundle above, whose trunk this one starts with (`export.warm_start`).
         steps: Outer steps; None: the recipe's.
+        outer_lr: Adam's first step size; None: the recipe's.
         hidden: Channels of the backbone; None: the recipe's.
         backbone: Name of the backbone; None: the recipe's.
         ways: Label slots.
@@ -74,7 +76,9 @@ class BundlePlan:
     tasks: str
     evaluation: tuple[EvaluationPlan, ...]
     version: int = 1
+    start: str | None = None
     steps: int | None = None
+    outer_lr: float | None = None
     hidden: int | None = None
     backbone: str | None = None
     ways: int = 32
@@ -126,6 +130,10 @@ def read_config(path: Path) -> ZooConfig:
     if len({plan.name for plan in plans}) != len(plans):
         msg = f"{path.name}: two bundles have one name"
         raise InvalidOptionError(msg)
+    for i, plan in enumerate(plans):
+        if plan.start is not None and plan.start not in {p.name for p in plans[:i]}:
+            msg = f"{path.name}: {plan.name} starts from {plan.start}, which is no bundle above it"
+            raise InvalidOptionError(msg)
     pins = of_type(content.get("pins"), str, f"{path.name}: pins")
     given = {
         **content,

@@ -15,6 +15,7 @@ from export.calibration import fit_calibration
 from export.checkpoint import Checkpoint, CheckpointError, read_checkpoint, restore_learner
 from export.errors import GateError
 from export.evaluate import EvaluateOptions, Evaluation, evaluate
+from export.feature_table import feature_table
 from export.learners.base import LearnerOptions
 from export.learners.registry import make_learner
 from export.pipeline import ExportOptions, export_bundle
@@ -70,7 +71,7 @@ def make_bundle(
         config: What holds for all.
         open_source: Opens a source by its name.
         checkpoint: Trained to its end: it is not trained again. Otherwise training goes on from
-            it, or starts and writes it.
+            it, or starts and writes it. Beside it is that of `plan.start`, if that is needed.
         out: The bundle's folder.
         as_is: Take the best weights so far of a checkpoint whose training is not over.
         progress: Told after each outer step.
@@ -162,9 +163,15 @@ def _trained(
         ),
         seed=seed,
     )
-    run = replace(defaults.train, seed=seed, steps=plan.steps or defaults.train.steps)
+    run = replace(
+        defaults.train,
+        seed=seed,
+        steps=plan.steps or defaults.train.steps,
+        outer_lr=plan.outer_lr or defaults.train.outer_lr,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    train(learner, source, run, checkpoint=path, progress=progress)
+    start = None if plan.start is None else path.with_name(f"{plan.start}.pt")
+    train(learner, source, run, start=start, checkpoint=path, progress=progress)
     return read_checkpoint(path)
 
 
@@ -173,6 +180,8 @@ def _check_run(
 ) -> None:
     wanted = {"learner": plan.learner, "tasks": source.name, "tasks_digest": source.digest()}
     other = sorted(name for name, value in wanted.items() if saved.run.get(name) != value)
+    if (saved.run.get("start") is None) != (plan.start is None):
+        other.append("start")
     if other:
         msg = (
             f"{path.name} is of another run than {plan.name} asks for: {', '.join(other)} differ; "
@@ -185,7 +194,8 @@ def _figures(
     plan: EvaluationPlan, engine: Engine, source: TaskSource | ValueSource, seed: int
 ) -> list[dict[str, Any]]:
     runtime = f"ONNX Runtime {engine.runtime_version}, {platform.machine()}"
-    figures = []
+    pool, figures = source.pool(TEST), []
+    table = feature_table(engine, pool)
     for cell in plan.cells:
         options = EvaluateOptions(
             ways=cell.ways,
@@ -195,7 +205,7 @@ def _figures(
             protocol=cast("Any", plan.protocol),
             seed=seed,
         )
-        found = evaluate(engine, source.pool(TEST), options)
+        found = evaluate(engine, pool, options, table=table)
         figures.append(
             {
                 "tasks": source.name,
@@ -242,6 +252,7 @@ def _described(
             }
         },
         "training": saved.run,
+        "started_from": plan.start,
         "training_seconds": round(saved.seconds),
         "command": f"edge-sdk export zoo {config.name} --only {plan.name}",
         "evaluation": cast("Json", found),

@@ -26,8 +26,11 @@ CONFIG = """
 tasks = "glyphs"
 cells = ["5w1s", "10w2s"]
 curve = [1, 3]
+trust = ["5w1s", "7w2s"]
 episodes = 20
 queries = 4
+four_bit = true
+trust_episodes = 20
 ways = 12
 [[suite.learner]]
 name = "prototypical"
@@ -89,6 +92,10 @@ def test_a_benchmark_writes_its_report_and_goes_on_where_it_was(
     folder = next(path for path in work.iterdir() if "prototypical" in path.name)
     assert open_bundle(folder / "fp32").manifest.quantization["embed"] == "float32"
     assert open_bundle(folder / "int8").manifest.quantization["embed"] == "int8"
+    assert "int4" in open_bundle(folder / "int4").manifest.quantization["embed"]
+    assert "int4 10w2s 20x4/random/0" in figures
+    assert 0 <= figures["trust 7w2s 20x4/random/0"]["ece"] <= 1
+    assert "(7w2s)" in text or "(5w1s)" in text
 
     # all of it is there: nothing is trained or measured again, and the report is the same
     def never(*_: object, **__: object) -> None:

@@ -44,6 +44,7 @@ protocol = "lake"
 name = "second"
 learner = "anil"
 tasks = "omniglot-lake"
+start = "first"
 
 [[bundle.evaluation]]
 tasks = "omniglot-lake"
@@ -70,6 +71,7 @@ def test_what_the_file_says(tmp_path: Path) -> None:
     assert (first.evaluation[0].queries, first.evaluation[0].episodes) == (5, 600)
     assert first.evaluation[1].protocol == "lake"
     assert (second.learner, second.tasks, second.steps) == ("anil", "omniglot-lake", None)
+    assert (first.start, second.start) == (None, "first")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,7 @@ def test_what_the_file_says(tmp_path: Path) -> None:
         ("most_kilobytes = 400", 'most_kilobytes = "400"', "wrong type, str"),
         ('name = "second"', 'name = "first"', "two bundles have one name"),
         ('learner = "anil"', "", "bundle 2 lacks learner"),
+        ("steps = 50", 'start = "second"', "first starts from second, which is no bundle above"),
         ("steps = 50", "step = 50", "bundle 1: no such key: step"),
         ('"20w5s"', '"20x5"', "written as 5w1s"),
         ('cells = ["5w1s", "20w5s"]', "cells = []", "evaluation 1: cells must hold at least one"),

@@ -151,6 +151,29 @@ def test_another_run_s_checkpoint_is_refused(made: Path, tmp_path: Path) -> None
     assert sorted(p.name for p in (tmp_path / "bundles").iterdir()) == ["zoo.toml"]
 
 
+def test_a_start_that_is_named_is_started_from(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+
+    def train(*_: object, start: object, **__: object) -> None:
+        started.append(start)
+        raise GateError(NAME)
+
+    monkeypatch.setattr("export.zoo.make.train", train)
+    second = CONFIG.partition("[[bundle]]")[2].replace(NAME, "second")
+    config = f"{CONFIG}\n[[bundle]]{second}".replace(
+        'name = "second"', f'name = "second"\nstart = "{NAME}"'
+    )
+    make(tmp_path, "--only", "second", config=config)
+    make(tmp_path, "--only", NAME, config=config)
+    assert started == [tmp_path / "work" / f"{NAME}.pt", None]
+    trained = (made / "work" / f"{NAME}.pt").read_bytes()  # but not started from another one
+    (tmp_path / "work" / "second.pt").write_bytes(trained)
+    result = make(tmp_path, "--only", "second", config=config)
+    assert "of another run than second asks for: start differ" in result.stderr
+
+
 def test_a_bundle_that_is_too_large_is_not_written(made: Path) -> None:
     before = {p: p.read_bytes() for p in made.rglob("*") if p.is_file() and p.suffix != ".toml"}
     config = CONFIG.replace("most_kilobytes = 100", "most_kilobytes = 5")
