@@ -11,10 +11,13 @@ import onnxruntime as ort
 import pytest
 
 from edge_sdk import Engine, pretrained, pretrained_names
+from edge_sdk.zoo import copy_pretrained
 from export.benchmark.config import read_cell
 from export.evaluate import EvaluateOptions, evaluate
+from export.gates import check_kernel
 from export.tasks.registry import open_any
 from tests.support.pictures import SHAPES, drawings
+from tests.support.tiny import rewrite
 
 DATA = os.environ.get("EDGE_SDK_DATA")
 EPISODES = 20
@@ -43,6 +46,17 @@ def test_it_is_as_good_as_its_card_says(name: str) -> None:
     # by chance 20 of the 600 episodes differ by more than this once in ten million times
     spread = claimed["half_width"] / 1.96 * np.sqrt(claimed["episodes"] / EPISODES)
     assert found.mean > claimed["accuracy"] - max(0.01, 5 * spread)
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_its_kernel_computes_what_its_graph_does(name: str, tmp_path: Path) -> None:
+    """In each step: several at a large learned rate multiply the rounding of those before."""
+    bundle = pretrained(name)
+    if bundle.manifest.kernel is None:
+        pytest.skip("it has none")
+    folder = copy_pretrained(name, tmp_path / "graph")
+    graph = Engine(rewrite(folder, tmp_path / "without", kernel=None))
+    assert 0 < check_kernel(Engine(bundle), graph) < 1e-6
 
 
 @pytest.mark.parametrize("name", pretrained_names())
