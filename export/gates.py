@@ -183,7 +183,8 @@ def check_kernel(
             ):
                 where = f"{name} input, seed {seed}{case}"
                 support = (features, labels, weight)
-                whole, after = kernel_engine.adapt(*support, None, state), state
+                whole = kernel_engine.adapt(*support, None, state)
+                after = graph_engine.initial_state() if state is None else state
                 for step in range(manifest.steps):
                     # one at a time from one state: at a large learned rate, steps on tied inputs
                     # multiply the rounding of those before
