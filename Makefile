@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cpp test-python test-sanitize test-targets fuzz lint bench clean
+.PHONY: help demo test test-cpp test-python test-sanitize test-targets fuzz lint bench zoo clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench  speed beside other training runtimes; writes benchmarks/results'
 	@echo 'make clean  remove what these commands made'
 	@echo 'Longer ones, not part of make test:'
+	@echo 'make zoo            trains what is in bundles/ again; ONLY=NAME for one; needs EDGE_SDK_DATA'
 	@echo 'make test-sanitize  C++ tests under ASan + UBSan, then under TSan'
 	@echo 'make test-targets   installs emulators and cross compilers (apt), tests on them'
 	@echo 'make fuzz           each parser of bytes for FUZZ_SECONDS (30) under ASan + UBSan; needs clang'
@@ -54,7 +55,7 @@ demo: $(VENV)/.core
 
 # Real data sets, where they lie beside the checkout, are used by the tests that can.
 ifneq ($(wildcard ../shared/data/.),)
-test-python: export EDGE_SDK_DATA ?= $(abspath ../shared/data)
+test-python zoo: export EDGE_SDK_DATA ?= $(abspath ../shared/data)
 endif
 
 test: $(VENV)/.core
@@ -137,6 +138,9 @@ lint: $(VENV)/.core
 	report=$$($(BIN)/lint-imports 2>&1) || { echo "$$report"; status=1; }; \
 	if [ $$status = 0 ]; then echo 'lint: all clean'; else echo 'lint: FAILED, see above'; fi; \
 	exit $$status
+
+zoo: $(VENV)/.core
+	@$(BIN)/edge-sdk export zoo bundles/zoo.toml $(addprefix --only ,$(ONLY))
 
 BENCH_VENVS := build/bench-venvs
 

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from edge_sdk.personalizer import Personalizer
     from edge_sdk.store_rows import Example
     from edge_sdk.update import ModelUpdate
+    from edge_sdk.zoo import pretrained, pretrained_names
 
 __all__ = [
     "AdaptCancelledError",
@@ -120,6 +121,8 @@ __all__ = [
     "ValuePrediction",
     "WrongKeyError",
     "open_bundle",
+    "pretrained",
+    "pretrained_names",
 ]
 
 _ON_DEMAND = {
@@ -141,6 +144,8 @@ _ON_DEMAND = {
     "Personalizer": "personalizer",
     "Source": "events",
     "Status": "events",
+    "pretrained": "zoo",
+    "pretrained_names": "zoo",
 }
 """Names that an `Engine` alone does not need, and their modules: an app that never opens a user's
 store does not wait for it. Imported when first asked for (PEP 562)."""

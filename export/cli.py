@@ -23,6 +23,7 @@ from export.cli_options import (
     Weights,
 )
 from export.cli_output import print_json, print_table, show_evaluation, show_training
+from export.zoo.cli import zoo
 
 if TYPE_CHECKING:
     from edge_sdk.signing import SigningKey
@@ -289,6 +290,9 @@ def benchmark(
     say = partial(typer.echo, err=True)
     run_benchmark(wanted, data=data, work=work, out=out, command=command, say=say)
     typer.echo(str(out / "RESULTS.md"))
+
+
+app.command()(zoo)
 
 
 @app.command("compile")

@@ -12,6 +12,7 @@ import typer
 from edge_sdk.cli.group import CommandGroup
 from edge_sdk.cli.inspection import as_json, print_bundle
 from edge_sdk.cli.trust import add_commands
+from edge_sdk.cli.zoo import app as zoo_app
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -103,3 +104,4 @@ def log(
 
 
 add_commands(app)
+app.add_typer(zoo_app, name="zoo")

@@ -26,30 +26,18 @@ people = { shots = [1, 3] }                  # in place of cells: see `export.be
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk.errors import InvalidOptionError
 from export.benchmark.people import PeopleOptions, read_people
+from export.toml_file import build, of_type, read_toml, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 _CELL = re.compile(r"(?:(\d+)w)?(\d+)s")
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "int": int,
-    "int | None": int,
-    "float": (int, float),
-    "float | None": (int, float),
-    "str": str,
-    "str | None": str,
-    "bool": bool,
-}
-"""What TOML has for a field of a type; fields of other types are built before."""
-
-_T = TypeVar("_T", "LearnerPlan", "Suite")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,24 +143,18 @@ def read_config(path: Path) -> BenchmarkConfig:
         InvalidOptionError: It is not TOML, or a key or value is not as above.
         FileNotFoundError: There is no such file.
     """
-    with path.open("rb") as file:
-        try:
-            content = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            msg = f"{path.name} is not TOML: {error}"
-            raise InvalidOptionError(msg) from error
-    _check_keys(content, {"seed", "suite"}, path.name)
+    content = read_toml(path, {"seed", "suite"})
     suites = tuple(
         _suite(values, f"{path.name}: suite {i + 1}")
-        for i, values in enumerate(_tables(content, "suite", path.name))
+        for i, values in enumerate(tables(content, "suite", path.name))
     )
-    return BenchmarkConfig(seed=_of_type(content.get("seed", 0), int, "seed"), suite=suites)
+    return BenchmarkConfig(seed=of_type(content.get("seed", 0), int, "seed"), suite=suites)
 
 
 def _suite(values: dict[str, Any], where: str) -> Suite:
     learners = tuple(
-        _build(LearnerPlan, table, f"{where}, learner {i + 1}")
-        for i, table in enumerate(_tables(values, "learner", where))
+        build(LearnerPlan, table, f"{where}, learner {i + 1}")
+        for i, table in enumerate(tables(values, "learner", where))
     )
     learners = tuple(
         LearnerPlan(
@@ -188,58 +170,26 @@ def _suite(values: dict[str, Any], where: str) -> Suite:
         if plan.start is not None and plan.start not in {p.label for p in learners[:i]}:
             msg = f"{where}: {plan.label} starts from {plan.start}, which is no row above it"
             raise InvalidOptionError(msg)
-    cells = tuple(_cell(text, where) for text in values.get("cells", ()))
-    trust = tuple(_cell(text, where) for text in values.get("trust", ()))
+    cells = tuple(read_cell(text, where) for text in values.get("cells", ()))
+    trust = tuple(read_cell(text, where) for text in values.get("trust", ()))
     if "people" in values:
         values = {**values, "people": read_people(values["people"], f"{where}, people")}
     if bool(cells) == ("people" in values):
         msg = f'{where}: cells must hold at least one, such as "5w1s", or there is [suite.people]'
         raise InvalidOptionError(msg)
-    curve = tuple(_of_type(shots, int, f"{where}: curve") for shots in values.get("curve", ()))
+    curve = tuple(of_type(shots, int, f"{where}: curve") for shots in values.get("curve", ()))
     built = {"learner": learners, "cells": cells, "curve": curve, "trust": trust}
-    return _build(Suite, values | built, where)
+    return build(Suite, values | built, where)
 
 
-def _cell(text: object, where: str) -> Cell:
+def read_cell(text: object, where: str) -> Cell:
+    """`5w1s`, or `10s` for values.
+
+    Raises:
+        InvalidOptionError: It is neither.
+    """
     match = _CELL.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         msg = f"{where}: a cell is written as 5w1s (or 10s for values)"
         raise InvalidOptionError(msg)
     return Cell(ways=int(match[1] or 1), shots=int(match[2]))
-
-
-def _tables(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
-    found = values.get(key)
-    if not isinstance(found, list) or not found or not all(isinstance(t, dict) for t in found):
-        msg = f"{where} needs at least one [[{key}]]"
-        raise InvalidOptionError(msg)
-    return found
-
-
-def _build(kind: type[_T], values: dict[str, Any], where: str) -> _T:
-    allowed = {f.name: f for f in fields(kind)}
-    _check_keys(values, set(allowed), where)
-    for name, value in values.items():
-        types = _TYPES.get(str(allowed[name].type))
-        if types is not None:
-            _of_type(value, types, f"{where}: {name}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        missing = sorted({"name", "tasks"} & set(allowed) - set(values))
-        msg = f"{where} lacks {', '.join(missing)}"
-        raise InvalidOptionError(msg) from error
-
-
-def _check_keys(values: dict[str, Any], known: set[str], where: str) -> None:
-    unknown = sorted(set(values) - known)
-    if unknown:
-        msg = f"{where}: no such key: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-        raise InvalidOptionError(msg)
-
-
-def _of_type(value: Any, types: type | tuple[type, ...], where: str) -> Any:
-    if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
-        msg = f"{where} has a value of the wrong type, {type(value).__name__}"
-        raise InvalidOptionError(msg)
-    return value

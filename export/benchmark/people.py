@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from export.intervals import mean_interval
 from export.people import LessonOptions, Person, paired_gain, people_of, score_people
 from export.tasks.base import TEST, TRAIN, VALIDATION, ImagePool
 from export.taught_bundle import TeachOptions, base_examples, taught_state, write_taught_bundle
+from export.toml_file import build, of_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,20 +81,13 @@ def read_people(values: object, where: str) -> PeopleOptions:
     Raises:
         InvalidOptionError: It has a key or a value that is not as in `PeopleOptions`.
     """
-    known = {field.name for field in fields(PeopleOptions)}
-    if not isinstance(values, dict) or set(values) - known:
-        msg = f"{where} must be a table with keys among {', '.join(sorted(known))}"
-        raise InvalidOptionError(msg)
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        kind: type = str if name == "labels" else int
-        many = name in {"labels", "shots"}
-        items = value if isinstance(value, list) else [value]
-        if many != isinstance(value, list) or not all(type(item) is kind for item in items):
-            msg = f"{where}: {name} must be {'a list of ' if many else ''}{kind.__name__}"
-            raise InvalidOptionError(msg)
-        found[name] = tuple(items) if many else value
-    return PeopleOptions(**found)
+    table = of_type(values, dict, where)
+    lists = {"labels": str, "shots": int}
+    found = dict(table)
+    for name in lists.keys() & table.keys():
+        items = of_type(table[name], list, f"{where}: {name}")
+        found[name] = tuple(of_type(item, lists[name], f"{where}: {name}") for item in items)
+    return build(PeopleOptions, found, where)
 
 
 def people_figure(options: PeopleOptions, seed: int) -> str:

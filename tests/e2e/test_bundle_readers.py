@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_sdk import open_bundle
+from edge_sdk import open_bundle, pretrained, pretrained_names
 from edge_sdk.manifest import LISTED_NAMES, MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from tests.support.bundle_readers import CReader, check_same_verdict, forge
 
@@ -46,6 +46,12 @@ def test_both_read_the_golden_bundles(
 ) -> None:
     folder = request.getfixturevalue(name)
     assert c_reader.open(folder) == open_bundle(folder).digest
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_both_read_the_bundles_that_come_with_the_sdk(c_reader: CReader, name: str) -> None:
+    bundle = pretrained(name)
+    assert c_reader.open(bundle.path) == bundle.digest
 
 
 def test_both_judge_every_odd_value_at_every_place_alike(
