@@ -12,9 +12,8 @@ import torch
 from torch.nn import functional
 
 from edge_sdk.errors import DivergedError, InvalidOptionError
-from export import checkpoint
 from export.augment import AugmentOptions
-from export.checkpoint import CheckpointError, read_checkpoint, restore_learner
+from export.checkpoint import CheckpointError, read_checkpoint
 from export.episode_loss import episode_loss
 from export.learners.adaptation import adapt_all, predict_mean
 from export.learners.base import LearnerOptions
@@ -267,79 +266,6 @@ def test_a_step_that_is_not_finite_is_refused(source: GlyphTasks) -> None:
 def test_a_source_without_a_training_split_is_refused() -> None:
     with pytest.raises(NoSuchSplitError):
         train(learner_of("prototypical"), DigitTasks(), OPTIONS)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_checkpoint_gives_the_learner_back(name: str, source: GlyphTasks, tmp_path: Path) -> None:
-    path = tmp_path / "run.pt"
-    learner = learner_of(name)
-    train(learner, source, OPTIONS, checkpoint=path)
-    restored = restore_learner(path)
-    assert restored.name == name
-    assert restored.settings == learner.settings
-    assert replace(restored.options, settings={}) == learner.options
-    assert not restored.training
-    assert_same_weights(restored, learner)
-
-
-def test_a_damaged_checkpoint_is_refused(
-    source: GlyphTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run.pt"
-    train(learner_of("anil"), source, replace(OPTIONS, steps=1), checkpoint=path)
-    content = path.read_bytes()
-    assert not list(tmp_path.glob("*.partial"))
-    for damaged in (b"", content[: len(content) // 2], b"no checkpoint"):
-        path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"run\.pt"):
-            read_checkpoint(path)
-    path.unlink()
-    with monkeypatch.context() as another:
-        another.setattr(checkpoint, "FORMAT", 99)
-        train(learner_of("anil"), source, replace(OPTIONS, steps=1), checkpoint=path)
-    with pytest.raises(CheckpointError, match="format 2"):
-        read_checkpoint(path)
-
-
-def test_a_checkpoint_with_a_wrong_bit_is_refused(
-    source: GlyphTasks, tmp_path: Path, rng: np.random.Generator
-) -> None:
-    path = tmp_path / "run.pt"
-    train(learner_of("anil"), source, replace(OPTIONS, steps=1), checkpoint=path)
-    content = path.read_bytes()
-    refused = 0
-    for _ in range(300):
-        damaged = bytearray(content)
-        damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
-        path.write_bytes(damaged)
-        try:
-            read_checkpoint(path)
-        except CheckpointError:
-            refused += 1
-    assert refused == 300
-
-
-def test_a_failed_write_keeps_the_old_checkpoint(
-    source: GlyphTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run.pt"
-    options = replace(OPTIONS, steps=4, checkpoint_every=2)
-    real_save = torch.save
-    calls = 0
-
-    def failing_save(content: object, file: object) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            file.write(b"half a check")  # type: ignore[attr-defined]
-            raise OSError
-        real_save(content, file)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(torch, "save", failing_save)
-    with pytest.raises(OSError):  # noqa: PT011  (any write error)
-        train(learner_of("anil"), source, options, checkpoint=path)
-    assert read_checkpoint(path).step == 2
-    assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
 @pytest.mark.parametrize(
