@@ -32,7 +32,10 @@ OPTIONS = TrainOptions(
 
 @pytest.fixture(scope="module")
 def source() -> GlyphTasks:
-    return GlyphTasks(seed=1, options=GlyphOptions(train_classes=12, held_out_classes=4, writers=8))
+    return GlyphTasks(
+        seed=1,
+        options=GlyphOptions(train_classes=12, held_out_classes=4, writers=10, writers_per_class=6),
+    )
 
 
 def learner_of(name: str) -> Learner:
