@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from edge_sdk.errors import InvalidOptionError
-from export.backbones.conv4 import NORM_GROUPS, conv4, conv4_weights, feature_dim
+from export.backbones.conv4 import GroupNormConv4, conv4
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.gradient import gradient_step, slots_in_use
 
@@ -37,18 +36,10 @@ class WholeNetwork(Learner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        if options.hidden % NORM_GROUPS:
-            msg = (
-                f"hidden must be a multiple of {NORM_GROUPS} for {self.name}, got {options.hidden}"
-            )
-            raise InvalidOptionError(msg)
-        dim = feature_dim(options.input_shape, options.hidden)
-        weights = conv4_weights(options.input_shape, options.hidden)
-        self.feature_scale = dim**-0.5
-        # names of state tensors hold dots, which ParameterDict refuses as keys
-        self.names = tuple(weights)
-        self.body = nn.ParameterList(weights.values())
-        row = torch.zeros(dim)
+        self.backbone = GroupNormConv4(options.input_shape, options.hidden)
+        self.feature_scale = self.backbone.dim**-0.5
+        self.names = self.backbone.names
+        row = torch.zeros(self.backbone.dim)
         self.head_row: Tensor
         if self.learns_head:
             self.head_row = nn.Parameter(row)
@@ -69,17 +60,18 @@ class WholeNetwork(Learner):
         return False
 
     def init(self, ways: int) -> State:
-        state: State = dict(zip(self.names, self.body, strict=True))
+        state: State = self.backbone.weights()
         state["head.weight"] = self.head_row.expand(ways, -1).clone()
         state["head.bias"] = self.head_row.new_zeros(ways)
         state["counts"] = self.head_row.new_zeros(ways)
         return state
 
     def trunk(self) -> dict[str, nn.Module]:
-        return {"body": self.body}
+        return {"backbone": self.backbone}
 
     def represent(self, x: Tensor) -> Tensor:
-        return conv4(dict(zip(self.names, self.body, strict=True)), x)
+        features: Tensor = self.backbone(x)
+        return features
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor
