@@ -66,7 +66,8 @@ OMNIGLOT: Mapping[str, Published] = MappingProxyType({
         accuracy=_cells(95.3, 98.5, 89.9, 96.8), source="Garnelo et al. 2018",
     ),
     "mann": Published(
-        accuracy=_cells(82.8, 94.9, None, None), source="Santoro et al. 2016, as in Finn et al. 2017",
+        accuracy=_cells(82.8, 94.9, None, None),
+        source="Santoro et al. 2016, as in Finn et al. 2017",
     ),
     "incontext": Published(
         accuracy=_cells(99.07, 99.78, 97.64, 99.36),
