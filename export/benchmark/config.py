@@ -59,6 +59,7 @@ class LearnerPlan:
         trust: Whether to measure it at the suite's cells of `trust`, which takes long for learners
             that adapt whole networks.
         set: The learner's own options.
+        note: What the report says of the row: what was tried, where it stays short.
     """
 
     name: str
@@ -72,6 +73,7 @@ class LearnerPlan:
     start: str | None = None
     mixed: bool = False
     trust: bool = True
+    note: str = ""
     set: Mapping[str, int | float] = field(default_factory=dict)
 
 
