@@ -1,9 +1,10 @@
-"""Flower's simulation on the same work, in its own environment: `peer_flower.py MODE CLIENTS ROUNDS`.
+"""Flower's simulation on the same work, in its own environment: `peer_flower.py MODE CLIENTS N`.
 
-The one mode is "plain" (mean). Its link between server and nodes is the one in memory, and a client neither clips nor adds noise:
-both spare it work. Ray runs one process a core, and the environment variable FLEET_RUN tells this
-run's processes from others (`overhead.py` sets it). CPU time is summed over all processes of the run,
-from the end of the first round to the end of the last, so that starting them is no part of it.
+N rounds in the one mode "plain" (mean). The link between server and nodes is the one in memory, and
+a client neither clips nor adds noise: both spare it work. Ray runs one process a core, and the
+environment variable FLEET_RUN tells this run's processes from others (`overhead.py` sets it). CPU
+time is summed over them all, from the end of the first round to the end of the last, so that
+starting them is no part of it.
 """
 
 from __future__ import annotations
