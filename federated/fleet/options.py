@@ -297,3 +297,20 @@ class AttackOptions:
         _one_of(self.kind, "kind", ("none", "boosted", "sign-flip", "label-flip"))
         _share(self, "share")
         _positive(self, "boost")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RayOptions:
+    """Training in several processes, by Ray. Results do not depend on it.
+
+    Attributes:
+        processes: How many; a device always trains in the same one.
+        address: Of a running cluster, whose machines have this package and processors of one kind;
+            empty: processes on this machine.
+    """
+
+    processes: int = 2
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        _counts(self, processes=1)
