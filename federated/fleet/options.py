@@ -57,7 +57,8 @@ class PopulationOptions:
             Qi and Brown, 2019).
         alpha: Concentration of that distribution; small is skewed.
         max_classes: Labels in use, the first ones; 0: as many as the bundle has slots.
-        shots: Examples of each label that a held-out person teaches before being measured.
+        shots: Examples of each label that a held-out person teaches before being measured; 0:
+            nothing is taught, as of Omniglot's drawers, who drew each character once.
     """
 
     source: str = "unipen"
@@ -71,7 +72,7 @@ class PopulationOptions:
     shots: int = 1
 
     def __post_init__(self) -> None:
-        _counts(self, persons=0, devices=1, examples=1, held_out=2, max_classes=0, shots=1)
+        _counts(self, persons=0, devices=1, examples=1, held_out=2, max_classes=0, shots=0)
         _positive(self, "alpha")
         _one_of(self.partition, "partition", ("users", "dirichlet"))
 
