@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import unflatten
-from edge_sdk.update import joint_norm
 from federated.privacy.mechanism import (
     SecureSum,
     next_clipping_norm,
@@ -26,7 +26,7 @@ from federated.privacy.mechanism import (
     sum_on_grid,
 )
 from federated.privacy.tree import noise_count
-from federated.rounds.admission import admit, check_update
+from federated.rounds.admission import Admission, check_update
 from federated.rounds.aggregation import aggregate
 from federated.rounds.planning import PrivateRounds, check_options, round_noise, round_task
 from federated.rounds.records import (
@@ -42,15 +42,14 @@ from federated.rounds.sampling import sample_cohort
 from federated.rounds.server_optimizer import server_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
     from numpy.typing import NDArray
 
-    from federated.rounds.admission import Admitted
     from federated.rounds.records import Tensors
 
-    Collect: TypeAlias = Callable[[RoundTask], Sequence[Reply] | SecureSum]
+    Collect: TypeAlias = Callable[[RoundTask], Iterable[Reply] | SecureSum]
 
 __all__ = [
     "PrivateRounds",
@@ -100,8 +99,9 @@ def run_rounds(
         client_ids: The clients that may be sampled.
         bundle_digest: The bundle that every update must rest on.
         options: Rounds, cohort, step, bound, seed.
-        collect: Sends a task to its cohort and returns the replies in time, in the order they came;
-            of a round with distributed noise, the sum.
+        collect: Sends a task to its cohort and returns the replies in time, in the order they came
+            (a private round keeps none, so they may be made one by one); of a round with
+            distributed noise, the sum.
         on_round: Called after each round with its report and the new shared tensors.
         privacy: Makes the rounds private; None adds no noise.
         start: Go on from here, in place of the start.
@@ -161,7 +161,7 @@ def apply_round(
 def next_state(
     state: RunState,
     task: RoundTask,
-    outcome: Sequence[Reply] | SecureSum,
+    outcome: Iterable[Reply] | SecureSum,
     options: RoundOptions,
     privacy: PrivateRounds | None,
     num_clients: int,
@@ -183,23 +183,24 @@ def next_state(
         if isinstance(outcome, SecureSum):
             msg = "a sum without single updates needs rounds with distributed noise"
             raise InvalidOptionError(msg)
-        return _plain_round(state, task, admit(task, outcome), options)
+        return _plain_round(state, task, outcome, options)
     return _private_round(state, task, outcome, options, privacy, num_clients)
 
 
 def _plain_round(
-    state: RunState, task: RoundTask, admitted: Admitted, options: RoundOptions
+    state: RunState, task: RoundTask, replies: Iterable[Reply], options: RoundOptions
 ) -> RunState:
-    updates = admitted.updates
+    admission = Admission(task)
+    updates = dict(sorted(admission.usable(replies), key=itemgetter(0)))
     step_norm = 0.0
     shared, moments = state.shared, state.optimizer
     if updates:
         direction = aggregate(updates, shared, options)
         shared, moments, step_norm = server_step(shared, direction, moments, options)
-    norms = [joint_norm(delta) for delta in updates.values()]
+    norms = admission.norms.values()
     report = _report(
         task,
-        admitted,
+        admission,
         mean_update_norm=math.fsum(norms) / len(norms) if norms else 0.0,
         step_norm=step_norm,
         denominator=float(len(updates)),
@@ -210,7 +211,7 @@ def _plain_round(
 def _private_round(
     state: RunState,
     task: RoundTask,
-    outcome: Sequence[Reply] | SecureSum,
+    outcome: Iterable[Reply] | SecureSum,
     options: RoundOptions,
     privacy: PrivateRounds,
     num_clients: int,
@@ -233,23 +234,23 @@ def _private_round(
         if plan.device is not None:
             msg = "rounds with distributed noise need the sum, not single updates"
             raise InvalidOptionError(msg)
-        admitted = admit(task, outcome)
-        updates = admitted.updates.values()
-        exact = sum_on_grid(updates, plan.grid)
+        admission = Admission(task)
+        exact = sum_on_grid((delta for _, delta in admission.usable(outcome)), plan.grid)
         words = privacy.words(task.server_round, "noise")
         if privacy.options.tree_rounds:
             leaf = task.server_round % privacy.options.tree_rounds + 1
             nodes, used = ({}, frozenset[str]()) if leaf == 1 else (state.tree, state.used)
             total, nodes = release_in_tree(exact, plan, nodes, leaf, words)
-            state = replace(state, tree=nodes, used=used | set(admitted.updates))
+            state = replace(state, tree=nodes, used=used | set(admission.norms))
             num_noises = noise_count(leaf)
         else:
             total = release(exact, plan, words)
         if privacy.options.target_quantile:
             words = privacy.words(task.server_round, "quantile")
-            bound = next_clipping_norm(updates, bound, privacy.options, denominator, words)
-        num_accepted = len(admitted.updates)
-        report = _report(task, admitted)
+            norms = admission.norms.values()
+            bound = next_clipping_norm(norms, bound, privacy.options, denominator, words)
+        num_accepted = len(admission.norms)
+        report = _report(task, admission)
     shapes = {name: value.shape for name, value in state.shared.items()}
     direction = unflatten(total / denominator, shapes)
     shared, moments, step_norm = server_step(state.shared, direction, state.optimizer, options)
@@ -281,15 +282,15 @@ def _after(
     )
 
 
-def _report(task: RoundTask, admitted: Admitted, **figures: float) -> RoundReport:
+def _report(task: RoundTask, admission: Admission, **figures: float) -> RoundReport:
     return RoundReport(
         server_round=task.server_round,
         num_sampled=len(task.cohort),
-        num_accepted=len(admitted.updates),
-        num_missing=admitted.num_missing,
-        num_clipped=admitted.num_clipped,
-        refused=admitted.refused,
-        failed=admitted.failed,
+        num_accepted=len(admission.norms),
+        num_missing=admission.num_missing,
+        num_clipped=admission.num_clipped,
+        refused=dict(sorted(admission.refused.items())),
+        failed=dict(sorted(admission.failed.items())),
         clipping_norm=task.clipping_norm,
         **figures,
     )

@@ -14,7 +14,7 @@ from federated.privacy.mechanism import noised_contribution
 from federated.round_core import Reply, SecureSum, run_rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -100,7 +100,7 @@ def simulate(
         replies = [_reply(engine, begin, by_id[client_id], task) for client_id in task.cohort]
         if task.device_noise is None or privacy is None:
             return replies
-        return _noised_sum(replies, task, task.device_noise, privacy)
+        return noised_sum(replies, task, task.device_noise, privacy)
 
     def after_round(_: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
         if evaluate is not None:
@@ -181,11 +181,12 @@ def _reply(engine: Engine, start: State, client: SimulatedClient, task: RoundTas
     return Reply(client_id=client.client_id, update=update)
 
 
-def _noised_sum(
-    replies: Sequence[Reply], task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds
+def noised_sum(
+    replies: Iterable[Reply], task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds
 ) -> SecureSum:
     """What secure aggregation would give the server: each device noises its own update first."""
     total = np.zeros(sum(value.size for value in task.shared.values()), np.int64)
+    num_contributors = 0
     failed: Counter[str] = Counter()
     for reply in replies:
         if reply.update is None:
@@ -193,6 +194,5 @@ def _noised_sum(
             continue
         words = privacy.words(task.server_round, f"device {reply.client_id}")
         total += noised_contribution(reply.update.delta, task.clipping_norm, noise, words)
-    return SecureSum(
-        total=total, num_contributors=len(replies) - failed.total(), failed=dict(failed)
-    )
+        num_contributors += 1
+    return SecureSum(total=total, num_contributors=num_contributors, failed=dict(failed))
