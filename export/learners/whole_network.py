@@ -9,14 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from export.backbones.conv4 import GroupNormConv4, conv4
+from export.batched.conv4 import channels_last, conv4_of_tasks
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.gradient import gradient_step, slots_in_use
+from export.learners.many_tasks import ManyTasks, counts_after, gradient_step_of_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_CONVOLUTION = 4
+"""Axes of a convolution's weights; no other tensor of the state has as many."""
 
-class WholeNetwork(Learner):
+
+class WholeNetwork(Learner, ManyTasks):
     """State: every weight of a conv-4 network; adapting is one gradient step on all of them.
 
     Nothing is frozen, so features are the images themselves. All rows of the head start as one
@@ -89,3 +94,30 @@ class WholeNetwork(Learner):
         z = conv4(state, features) * self.feature_scale
         logits = z @ state["head.weight"].T + state["head.bias"]
         return mask_unused(logits, state["counts"])
+
+    def init_tasks(self, ways: int, tasks: int) -> State:
+        state = {
+            name: channels_last(tensor) if tensor.dim() == _CONVOLUTION else tensor
+            for name, tensor in self.init(ways).items()
+        }
+        return {name: tensor.expand(tasks, *tensor.shape) for name, tensor in state.items()}
+
+    def adapt_tasks(self, state: State, features: Tensor, labels: Tensor) -> State:
+        used = (counts_after(state, labels) > 0).to(features.dtype).sum(1)
+        rates: dict[str, Tensor | float] = {}
+        for name, rate in self.rates().items():
+            rates[name] = rate
+            if name == "head.weight":
+                rates[name] = rate * used[:, None, None]
+            elif name == "head.bias":
+                rates[name] = rate * used[:, None]
+            elif isinstance(rate, Tensor) and rate.dim() == _CONVOLUTION:
+                rates[name] = channels_last(rate)
+        return gradient_step_of_tasks(
+            self, state, features, labels, rates, first_order=self.first_order
+        )
+
+    def predict_tasks(self, state: State, features: Tensor) -> Tensor:
+        z = conv4_of_tasks(state, features) * self.feature_scale
+        logits = torch.baddbmm(state["head.bias"][:, None], z, state["head.weight"].transpose(1, 2))
+        return mask_unused(logits, state["counts"][:, None])
