@@ -3,7 +3,7 @@
     EDGE_SDK_DATA=... python benchmarks/fleet/learning.py BUNDLE --out FILE
 
 BUNDLE: a prototypical bundle that names no labels and was trained on no drawing of UNIPEN; that of
-the committed figures is made by `benchmarks.guard.provenance.MAKE_BUNDLE`.
+the committed figures is `bundles/glyphs-prototypical`.
 
 Everything is measured on writers who took part in no round and are on no device. A difference is
 paired by writer; its interval is Student's t at 95 %.
