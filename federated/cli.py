@@ -19,6 +19,7 @@ from edge_sdk.store import FILE_NAME as STORE_NAME
 from federated.fleet.cli import fleet_command
 from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
+from federated.service.cli import add_commands
 
 if TYPE_CHECKING:
     from export.intervals import Mean
@@ -34,6 +35,7 @@ app = typer.Typer(
 
 app.command("epsilon")(privacy_cli.epsilon_command)
 app.command("fleet")(fleet_command)
+add_commands(app)
 
 _DEFAULTS = RoundOptions()
 _DELTA = 1e-5

@@ -19,23 +19,33 @@ from flwr.serverapp import Grid, ServerApp
 from google.protobuf.message import DecodeError
 
 from edge_sdk import Engine, open_bundle
-from edge_sdk.errors import BadUpdateError, InvalidOptionError
+from edge_sdk.errors import BadUpdateError, EdgeError, InvalidOptionError
 from federated import messages
-from federated.errors import NotEnoughClientsError
+from federated.errors import DeploymentError, NotEnoughClientsError
 from federated.local_round import shared_tensors
 from federated.next_bundle import RunSummary, write_next_bundle
+from federated.patient_grid import PatientGrid
+from federated.registered_nodes import speaks_for
 from federated.round_core import Refusal, Reply, run_rounds
 from federated.run_files import open_run
-from federated.settings import ServerSettings, decode_privacy, decode_run_config
+from federated.run_lock import hold_run
+from federated.settings import (
+    ServerSettings,
+    checkpoint_path,
+    decode_privacy,
+    decode_run_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flwr.app import Context
 
+    from edge_sdk import Bundle
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
-    from federated.round_core import RoundTask
+    from federated.round_core import RoundOptions, RoundTask
+    from federated.rounds.records import Tensors
 
 CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
 
@@ -63,17 +73,29 @@ def main(grid: Grid, context: Context) -> None:
     """Run the rounds that the run config asks for; write the new bundle, then the report.
 
     Raises:
-        InvalidOptionError: The run config does not fit, or the new bundle's folder exists.
-        NotEnoughClientsError: Too few clients came online in time.
+        DeploymentError: Begins with the code of the error that ended the rounds: the run config
+            does not fit, the new bundle's folder exists, too few clients came online in time, the
+            budget is exhausted, another process runs these rounds, and so on.
     """
-    settings, options = decode_run_config(context.run_config)
-    privacy = private_setup(settings, decode_privacy(context.run_config))
+    try:
+        settings, options = decode_run_config(context.run_config)
+        with hold_run(checkpoint_path(settings)):
+            _run(PatientGrid(grid), settings, options, decode_privacy(context.run_config))
+    except EdgeError as error:  # Flower passes on the text alone: `serve` reads the code from it
+        msg = f"[{error.code}] {error}"
+        raise DeploymentError(msg) from error
+
+
+def _run(
+    grid: Grid, settings: ServerSettings, options: RoundOptions, noise: PrivacyOptions | None
+) -> None:
+    privacy = private_setup(settings, noise)
     bundle = open_bundle(settings.bundle)
-    if Path(settings.out).exists():
+    checkpoint = checkpoint_path(settings)
+    if Path(settings.out).exists() and not checkpoint.exists():
         msg = "the folder of the new bundle exists; name one that does not"
         raise InvalidOptionError(msg)
     nodes = wait_for_clients(grid, settings)
-    checkpoint = Path(settings.checkpoint or f"{settings.out}.checkpoint")
     with open_run(
         checkpoint, bundle.digest, options, sorted(nodes), privacy, resume=checkpoint.exists()
     ) as run:
@@ -90,17 +112,28 @@ def main(grid: Grid, context: Context) -> None:
         )
         guarantee = run.report()
         summary = RunSummary.of(options, result.reports, num_clients=len(nodes), privacy=guarantee)
-        digest = write_next_bundle(settings.out, bundle, result.shared, summary)
+        digest = _write_once(settings.out, bundle, result.shared, summary)
+        report = {
+            "bundle_digest": digest,
+            "clients": sorted(nodes),
+            "rounds": [asdict(entry) for entry in result.reports],
+            "privacy": None if guarantee is None else guarantee.as_json(),
+        }
+        partial = Path(settings.report + ".partial")
+        partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
+        partial.replace(settings.report)
         run.remove_checkpoint()
-    report = {
-        "bundle_digest": digest,
-        "clients": sorted(nodes),
-        "rounds": [asdict(entry) for entry in result.reports],
-        "privacy": None if guarantee is None else guarantee.as_json(),
-    }
-    partial = Path(settings.report + ".partial")
-    partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(settings.report)
+
+
+def _write_once(out: str, base: Bundle, shared: Tensors, summary: RunSummary) -> str:
+    """Write the new bundle, unless this run did before it was killed; returns its digest."""
+    if not Path(out).exists():
+        return write_next_bundle(out, base, shared, summary)
+    written = open_bundle(out)
+    if written.manifest.parent != base.digest:
+        msg = "the folder of the new bundle holds one that is not of this run; name another"
+        raise InvalidOptionError(msg)
+    return written.digest
 
 
 def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> PrivacySetup | None:
@@ -153,6 +186,9 @@ def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
             except BadUpdateError as error:
                 _log.warning("node %d does not say who its user is: %s", node, error)
                 continue
+            if not speaks_for(node, client_id, settings):
+                _log.warning("node %d says it is a client that it was not registered for", node)
+                continue
             claims.setdefault(client_id, set()).add(node)
         clients = {c: min(claimants) for c, claimants in claims.items() if len(claimants) == 1}
         if len(clients) >= settings.min_clients:
@@ -180,7 +216,6 @@ def collect(
             shared=dict(task.shared),
         )
     )
-    deadline = time.monotonic() + settings.round_deadline_s
     clients = {nodes[client]: client for client in task.cohort}
     pending = _push(
         grid,
@@ -195,6 +230,7 @@ def collect(
             for node in clients
         },
     )
+    deadline = time.monotonic() + settings.round_deadline_s  # sending waits for the SuperLink
     wanted = settings.min_replies or task.close_at or len(task.cohort)
     replies: list[Reply] = []
     while pending:

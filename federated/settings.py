@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
@@ -27,6 +28,9 @@ _KINDS: dict[str, type[str | int | float]] = {
     "float": float,
     "int | None": int,
 }
+
+SERVER_PATHS = frozenset({"bundle", "out", "report", "ledger", "checkpoint", "nodes"})
+"""The fields of `ServerSettings` that name files or folders."""
 
 _PRIVACY = "privacy-"
 """Begins the keys of a run config's section on privacy; without any of them no noise is added."""
@@ -73,6 +77,8 @@ class ServerSettings:
         ledger: File with what the population has spent; needed where rounds are private.
         checkpoint: File that is written after each round, and that an interrupted run goes on from;
             empty for `out` with `.checkpoint` added.
+        nodes: File that names the client of each registered node, written by `serve`; a node that
+            says it is another's takes no part. Empty where nodes are not authenticated.
     """
 
     bundle: str
@@ -84,6 +90,7 @@ class ServerSettings:
     min_replies: int = 0
     ledger: str = ""
     checkpoint: str = ""
+    nodes: str = ""
 
     def __post_init__(self) -> None:
         if self.min_clients < 1:
@@ -97,6 +104,11 @@ class ServerSettings:
             if not (math.isfinite(value) and value > 0):
                 msg = f"{name} must be finite and > 0, got {value}"
                 raise InvalidOptionError(msg)
+
+
+def checkpoint_path(settings: ServerSettings) -> Path:
+    """Where a run's checkpoint is."""
+    return Path(settings.checkpoint or f"{settings.out}.checkpoint")
 
 
 def check_client_id(client_id: str) -> str:
