@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from edge_sdk import Bundle
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
-    from federated.round_core import RoundOptions, RoundTask
+    from federated.round_core import RoundTask
     from federated.rounds.records import Tensors
 
 CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
@@ -78,18 +78,22 @@ def main(grid: Grid, context: Context) -> None:
             budget is exhausted, another process runs these rounds, and so on.
     """
     try:
-        settings, options = decode_run_config(context.run_config)
+        settings, _ = decode_run_config(context.run_config)
         with hold_run(checkpoint_path(settings)):
-            _run(PatientGrid(grid), settings, options, decode_privacy(context.run_config))
+            run_and_write(PatientGrid(grid), context)
     except EdgeError as error:  # Flower passes on the text alone: `serve` reads the code from it
         msg = f"[{error.code}] {error}"
         raise DeploymentError(msg) from error
 
 
-def _run(
-    grid: Grid, settings: ServerSettings, options: RoundOptions, noise: PrivacyOptions | None
-) -> None:
-    privacy = private_setup(settings, noise)
+def run_and_write(grid: Grid, context: Context) -> None:
+    """Run the rounds; write the new bundle, then the report.
+
+    Raises:
+        EdgeError: Of any kind that `main` names.
+    """
+    settings, options = decode_run_config(context.run_config)
+    privacy = private_setup(settings, decode_privacy(context.run_config))
     bundle = open_bundle(settings.bundle)
     checkpoint = checkpoint_path(settings)
     if Path(settings.out).exists() and not checkpoint.exists():

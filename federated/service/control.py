@@ -47,12 +47,10 @@ class RunStatus:
 
     Attributes:
         finished: It will do nothing more.
-        completed: It came to its end.
         details: Why it failed; empty where it did not, or where nobody knows.
     """
 
     finished: bool
-    completed: bool
     details: str
 
 
@@ -155,6 +153,5 @@ class _Bearer:
 def _status(status: Any) -> RunStatus:
     return RunStatus(
         finished=status.status == "finished",
-        completed=status.sub_status == "completed",
         details=status.details,
     )

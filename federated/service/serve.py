@@ -229,9 +229,9 @@ class _Service:
         if is_held(self._checkpoint):
             self._lock_seen, self._since = True, time.monotonic()
             return False
+        if Path(self._config.server.report).exists() and not self._checkpoint.exists():
+            return True  # the last that a ServerApp does, whatever becomes of its process then
         status = self._control.run_status(run_id)
-        if status.completed:
-            return True
         refused = _REFUSED.match(status.details)
         if refused:
             msg = f"the rounds are refused ({refused[1]}): {refused[2]}"

@@ -47,6 +47,7 @@ pytestmark = [
 ]
 
 PROGRAM = str(Path(sys.executable).with_name("edge-sdk"))
+DEVICES = ("ann", "bob")
 PATIENCE_S = 150.0
 CONFIG = """
 [server]
@@ -57,7 +58,7 @@ join_deadline_s = 120.0
 round_deadline_s = 120.0
 
 [rounds]
-rounds = 3
+rounds = 2
 cohort_size = 2
 server_lr = 0.75
 clipping_norm = 0.8
@@ -91,7 +92,12 @@ class Site:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "EDGE_SDK_TEST": self.mark, "OMP_NUM_THREADS": "1"},
+                env={
+                    **os.environ,
+                    "EDGE_SDK_TEST": self.mark,
+                    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+                    "OMP_NUM_THREADS": "1",
+                },
             )
         self.running.append(process)
         return process
@@ -131,6 +137,11 @@ class Site:
     def kill(self, command: str) -> None:
         (pid,) = self.processes(command)
         os.kill(pid, signal.SIGKILL)
+
+    def times_asked(self) -> int:
+        """How many train messages have reached ann and bob."""
+        logs = [self.folder / "homes" / f"{n}.node" / "logs" / "supernode.log" for n in DEVICES]
+        return sum(log.read_text().count("Receiving: train message") for log in logs)
 
     def next_round(self, out: str) -> int:
         try:
@@ -202,7 +213,7 @@ def test_strangers_stay_out_and_kills_leave_the_same_state(site: Site) -> None:
 
     # Undisturbed, while who may not join tries to.
     serve = site.start("serve", "serve", "undisturbed.toml")
-    devices = [site.join("ann"), site.join("bob")]
+    devices = [site.join(name) for name in DEVICES]
     wait_until(lambda: "the rounds begin" in site.said("serve"), "a run")
     eve = site.join("eve")
     refused_without_secrets(site)
@@ -222,7 +233,8 @@ def test_strangers_stay_out_and_kills_leave_the_same_state(site: Site) -> None:
     assert "the service refuses this device's key" in site.said("mal")
     wait_until(lambda: site.next_round("disturbed") == 1, "the first round")
     site.kill("flwr-serverapp")
-    wait_until(lambda: site.next_round("disturbed") == 2, "the second round")
+    asked = site.times_asked()
+    wait_until(lambda: site.times_asked() > asked, "the second round, again")
     site.kill("flower_process superlink")
     assert serve.wait(PATIENCE_S) == 0, site.said("again")
     said = site.said("again")

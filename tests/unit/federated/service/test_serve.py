@@ -6,7 +6,6 @@ import json
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -23,12 +22,11 @@ from federated.service.restarts import Restarts
 from federated.service.roster import make_keys, read_public_key, register, revoke
 from federated.settings import checkpoint_path
 
-COMPLETED = RunStatus(finished=True, completed=True, details="")
-GONE = RunStatus(finished=False, completed=False, details="")
-FAILED = RunStatus(finished=True, completed=False, details="Task failed with unknown error.")
+GONE = RunStatus(finished=False, details="")
+FAILED = RunStatus(finished=True, details="Task failed with unknown error.")
+REPORT = '{"rounds": [1, 2]}'
 REFUSED = RunStatus(
     finished=True,
-    completed=False,
     details="ServerApp failed with exception: [budget_exhausted] the budget is gone",
 )
 
@@ -53,10 +51,14 @@ class Processes:
 
 
 class FakeControl:
-    """A SuperLink that answers with the statuses it is given, one for each question."""
+    """A SuperLink whose runs have the statuses it is given, one for each question.
 
-    def __init__(self, statuses: list[RunStatus | Exception]) -> None:
+    The run after the last of them writes its report, as a ServerApp does at its end.
+    """
+
+    def __init__(self, statuses: list[RunStatus | Exception], report: Path) -> None:
         self.statuses = statuses
+        self.report = report
         self.there: dict[str, int] = {}
         self.runs: list[int] = []
         self.stopped: list[int] = []
@@ -81,6 +83,8 @@ class FakeControl:
     def start_run(self, app: Path) -> int:
         assert (app / "pyproject.toml").is_file()
         self.runs.append(len(self.runs) + 1)
+        if not self.statuses:
+            self.report.write_text(REPORT)
         return self.runs[-1]
 
     def run_status(self, run_id: int) -> RunStatus:
@@ -117,7 +121,11 @@ def started(
     """A service whose processes and SuperLink are the test's."""
     files = DeploymentFiles.of(config.deployment)
     service._prepare(config, files)
-    processes, control, said = Processes(), FakeControl(statuses), list[str]()
+    processes, control, said = (
+        Processes(),
+        FakeControl(statuses, Path(config.server.report)),
+        list[str](),
+    )
     made = service._Service(config, files, processes, control, said.append)  # type: ignore[arg-type]
     monkeypatch.setattr(made, "_listens", lambda: True)
     return SimpleNamespace(
@@ -125,19 +133,11 @@ def started(
     )
 
 
-def write_report(config: CoordinatorConfig) -> dict[str, Any]:
-    report = {"rounds": [1, 2]}
-    Path(config.server.report).write_text(json.dumps(report))
-    return report
-
-
 def test_rounds_that_complete_give_their_report(
     config: CoordinatorConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unreachable = SuperLinkUnreachableError("away")
-    made = started(config, [unreachable, COMPLETED], monkeypatch)
-    report = write_report(config)
-    assert made.service.run() == report
+    made = started(config, [], monkeypatch)
+    assert made.service.run() == json.loads(REPORT)
     assert made.processes.started == ["superlink", "superexec"]
     assert made.control.runs == [1]
 
@@ -145,8 +145,8 @@ def test_rounds_that_complete_give_their_report(
 def test_a_server_app_that_died_goes_on_in_a_new_run(
     config: CoordinatorConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = started(config, [FAILED, GONE, COMPLETED], monkeypatch)
-    write_report(config)
+    unreachable = SuperLinkUnreachableError("away")
+    made = started(config, [unreachable, FAILED, GONE], monkeypatch)
     made.service.run()
     assert made.control.runs == [1, 2, 3]
     assert made.control.stopped == [1, 2]
@@ -170,14 +170,19 @@ def test_refused_rounds_are_not_tried_again(
     assert made.control.runs == [1]
 
 
-def test_a_run_whose_lock_is_held_is_not_asked_for(
+def test_a_run_whose_lock_is_held_is_left_alone(
     config: CoordinatorConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = started(config, [COMPLETED], monkeypatch)
+    made = started(config, [FAILED], monkeypatch)
     made.service._begin()
-    with hold_run(checkpoint_path(config.server)):
+    checkpoint = checkpoint_path(config.server)
+    with hold_run(checkpoint):
         assert not made.service._is_complete(1)
-    assert made.control.statuses == [COMPLETED]
+    assert made.control.statuses == [FAILED]  # nobody asked
+    checkpoint.touch()
+    Path(config.server.report).write_text(REPORT)
+    assert not made.service._is_complete(1)  # the report alone is not the end
+    checkpoint.unlink()
     assert made.service._is_complete(1)
 
 
