@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError, InvalidOptionError
 from federated import messages
-from federated.errors import DeploymentError, NotEnoughClientsError
+from federated.errors import NotEnoughClientsError
 from federated.local_round import shared_tensors
 from federated.next_bundle import RunSummary, write_next_bundle
 from federated.patient_grid import PatientGrid
@@ -34,6 +34,7 @@ from federated.settings import (
     checkpoint_path,
     decode_privacy,
     decode_run_config,
+    refusal_path,
 )
 
 if TYPE_CHECKING:
@@ -73,25 +74,23 @@ def main(grid: Grid, context: Context) -> None:
     """Run the rounds that the run config asks for; write the new bundle, then the report.
 
     Raises:
-        DeploymentError: Begins with the code of the error that ended the rounds: the run config
-            does not fit, the new bundle's folder exists, too few clients came online in time, the
-            budget is exhausted, another process runs these rounds, and so on.
+        InvalidOptionError: The run config does not fit, or the new bundle's folder exists.
+        NotEnoughClientsError: Too few clients came online in time.
+        CheckpointError: Another process runs these rounds, or their checkpoint is of another run.
+
+    What an `EdgeError` says is in the file that `settings.refusal_path` names, for `serve`.
     """
+    settings, _ = decode_run_config(context.run_config)
     try:
-        settings, _ = decode_run_config(context.run_config)
         with hold_run(checkpoint_path(settings)):
             run_and_write(PatientGrid(grid), context)
-    except EdgeError as error:  # Flower passes on the text alone: `serve` reads the code from it
-        msg = f"[{error.code}] {error}"
-        raise DeploymentError(msg) from error
+    except EdgeError as error:
+        refusal_path(settings).write_text(f"{error.code}: {error}", encoding="utf-8")
+        raise
 
 
 def run_and_write(grid: Grid, context: Context) -> None:
-    """Run the rounds; write the new bundle, then the report.
-
-    Raises:
-        EdgeError: Of any kind that `main` names.
-    """
+    """Run the rounds; write the new bundle, then the report."""
     settings, options = decode_run_config(context.run_config)
     privacy = private_setup(settings, decode_privacy(context.run_config))
     bundle = open_bundle(settings.bundle)
@@ -123,10 +122,15 @@ def run_and_write(grid: Grid, context: Context) -> None:
             "rounds": [asdict(entry) for entry in result.reports],
             "privacy": None if guarantee is None else guarantee.as_json(),
         }
-        partial = Path(settings.report + ".partial")
-        partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
-        partial.replace(settings.report)
+        write_report(report, settings)
         run.remove_checkpoint()
+
+
+def write_report(report: Mapping[str, object], settings: ServerSettings) -> None:
+    """Write a run's report, as a whole."""
+    partial = Path(settings.report + ".partial")
+    partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
+    partial.replace(settings.report)
 
 
 def _write_once(out: str, base: Bundle, shared: Tensors, summary: RunSummary) -> str:

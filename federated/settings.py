@@ -111,6 +111,11 @@ def checkpoint_path(settings: ServerSettings) -> Path:
     return Path(settings.checkpoint or f"{settings.out}.checkpoint")
 
 
+def refusal_path(settings: ServerSettings) -> Path:
+    """Where the ServerApp says why it refuses the rounds: an error that comes again next time."""
+    return Path(f"{settings.report}.refused")
+
+
 def check_client_id(client_id: str) -> str:
     """Return `client_id` if it is a valid one, else raise `InvalidOptionError`."""
     if not _CLIENT_ID.fullmatch(client_id):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import sys
 import time
@@ -29,7 +28,7 @@ from federated.service.files import DeploymentFiles, new_secret, replace_file
 from federated.service.flower_process import TOKEN_OPTION
 from federated.service.restarts import Restarts
 from federated.service.roster import read_roster
-from federated.settings import checkpoint_path
+from federated.settings import checkpoint_path, refusal_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +44,6 @@ _BEGIN_S = 120.0
 """From the start of a run until its ServerApp holds the run's lock."""
 _END_S = 5.0
 """From the end of a ServerApp's process until Flower has been told how the run ended."""
-_REFUSED = re.compile(r"ServerApp failed with exception: \[([a-z_]+)\] (.*)", re.DOTALL)
 
 
 def serve(config: CoordinatorConfig, *, say: Callable[[str], None]) -> dict[str, Any]:
@@ -94,7 +92,8 @@ def _prepare(config: CoordinatorConfig, files: DeploymentFiles) -> None:
     for secret in (files.control_token, files.task_secret):
         if not secret.exists():
             new_secret(secret)
-    Path(server.report).unlink(missing_ok=True)
+    for stale in (Path(server.report), refusal_path(server)):
+        stale.unlink(missing_ok=True)
     replace_file(files.nodes, encode_nodes({}))
     write_app(files.folder / "app", config.run_config())
 
@@ -231,11 +230,11 @@ class _Service:
             return False
         if Path(self._config.server.report).exists() and not self._checkpoint.exists():
             return True  # the last that a ServerApp does, whatever becomes of its process then
-        status = self._control.run_status(run_id)
-        refused = _REFUSED.match(status.details)
-        if refused:
-            msg = f"the rounds are refused ({refused[1]}): {refused[2]}"
+        refusal = refusal_path(self._config.server)
+        if refusal.exists():
+            msg = f"the rounds are refused: {refusal.read_text('utf-8')}"
             raise DeploymentError(msg)
+        status = self._control.run_status(run_id)
         patience = _END_S if self._lock_seen else _BEGIN_S
         if not status.finished and time.monotonic() - self._since < patience:
             return False

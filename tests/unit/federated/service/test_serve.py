@@ -20,15 +20,11 @@ from federated.service.control import RunStatus, SuperLinkUnreachableError
 from federated.service.files import DeploymentFiles
 from federated.service.restarts import Restarts
 from federated.service.roster import make_keys, read_public_key, register, revoke
-from federated.settings import checkpoint_path
+from federated.settings import checkpoint_path, refusal_path
 
 GONE = RunStatus(finished=False, details="")
 FAILED = RunStatus(finished=True, details="Task failed with unknown error.")
 REPORT = '{"rounds": [1, 2]}'
-REFUSED = RunStatus(
-    finished=True,
-    details="ServerApp failed with exception: [budget_exhausted] the budget is gone",
-)
 
 
 class Processes:
@@ -164,10 +160,13 @@ def test_a_server_app_that_dies_too_often_is_given_up(
 def test_refused_rounds_are_not_tried_again(
     config: CoordinatorConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = started(config, [REFUSED], monkeypatch)
-    with pytest.raises(DeploymentError, match=r"refused \(budget_exhausted\): the budget is gone"):
+    made = started(config, [FAILED], monkeypatch)
+    refusal_path(config.server).write_text("budget_exhausted: the budget is gone")
+    with pytest.raises(DeploymentError, match="refused: budget_exhausted: the budget is gone"):
         made.service.run()
     assert made.control.runs == [1]
+    service._prepare(config, made.files)  # started again, it is tried again
+    assert not refusal_path(config.server).exists()
 
 
 def test_a_run_whose_lock_is_held_is_left_alone(
