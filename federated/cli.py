@@ -16,6 +16,7 @@ from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
 from edge_sdk.signing import SigningKey, sign_bundle
 from edge_sdk.store import FILE_NAME as STORE_NAME
+from federated.console.cli import report_command, status_command
 from federated.fleet.cli import fleet_command
 from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
@@ -34,6 +35,8 @@ app = typer.Typer(
 
 app.command("epsilon")(privacy_cli.epsilon_command)
 app.command("fleet")(fleet_command)
+app.command("report")(report_command)
+app.command("status")(status_command)
 
 _DEFAULTS = RoundOptions()
 _DELTA = 1e-5

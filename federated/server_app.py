@@ -23,9 +23,12 @@ from edge_sdk.errors import BadUpdateError, InvalidOptionError
 from federated import messages
 from federated.errors import NotEnoughClientsError
 from federated.local_round import shared_tensors
+from federated.metered_grid import MeteredGrid
 from federated.next_bundle import RunSummary, write_next_bundle
 from federated.round_core import Refusal, Reply, run_rounds
-from federated.run_files import open_run
+from federated.run_files import about_run, open_run
+from federated.run_log.records import SUFFIX, Source
+from federated.run_log.writer import RunLog
 from federated.settings import ServerSettings, decode_privacy, decode_run_config
 
 if TYPE_CHECKING:
@@ -74,16 +77,26 @@ def main(grid: Grid, context: Context) -> None:
         raise InvalidOptionError(msg)
     nodes = wait_for_clients(grid, settings)
     checkpoint = Path(settings.checkpoint or f"{settings.out}.checkpoint")
-    with open_run(
-        checkpoint, bundle.digest, options, sorted(nodes), privacy, resume=checkpoint.exists()
-    ) as run:
+    metered = MeteredGrid(grid)
+    with (
+        open_run(
+            checkpoint, bundle.digest, options, sorted(nodes), privacy, resume=checkpoint.exists()
+        ) as run,
+        RunLog(
+            Path(settings.run_log or settings.out + SUFFIX),
+            about_run(Source.FLOWER, bundle.digest, options, len(nodes), privacy),
+            run.start,
+        ) as log,
+    ):
         result = run_rounds(
             shared_tensors(bundle, Engine(bundle).initial_state()),
             sorted(nodes),
             bundle.digest,
             options,
-            lambda task: collect(grid, task, nodes, settings),
-            on_round=lambda report, _: _log.info("%s", report),
+            lambda task: collect(metered, task, nodes, settings),
+            on_round=lambda report, _: log.round(
+                report, traffic=metered.take(), epsilon=run.epsilon(report.server_round)
+            ),
             privacy=run.private_rounds,
             start=run.start,
             keep=run.keep,
@@ -92,6 +105,7 @@ def main(grid: Grid, context: Context) -> None:
         summary = RunSummary.of(options, result.reports, num_clients=len(nodes), privacy=guarantee)
         digest = write_next_bundle(settings.out, bundle, result.shared, summary)
         run.remove_checkpoint()
+        log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
     report = {
         "bundle_digest": digest,
         "clients": sorted(nodes),

@@ -73,6 +73,8 @@ class ServerSettings:
         ledger: File with what the population has spent; needed where rounds are private.
         checkpoint: File that is written after each round, and that an interrupted run goes on from;
             empty for `out` with `.checkpoint` added.
+        run_log: File that gets a line for each round (docs/RUN_LOG.md); empty for `out` with
+            `.run.jsonl` added.
     """
 
     bundle: str
@@ -84,6 +86,7 @@ class ServerSettings:
     min_replies: int = 0
     ledger: str = ""
     checkpoint: str = ""
+    run_log: str = ""
 
     def __post_init__(self) -> None:
         if self.min_clients < 1:

@@ -10,8 +10,12 @@ import numpy as np
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
 from export.intervals import mean_interval
+from federated.local_round import shared_tensors
 from federated.next_bundle import RunSummary, name_labels, write_next_bundle
-from federated.run_files import open_run
+from federated.run_files import about_run, open_run
+from federated.run_log.records import SUFFIX, Source, Traffic
+from federated.run_log.writer import RunLog
+from federated.scores import score
 from federated.simulate import clients_of, simulate
 
 if TYPE_CHECKING:
@@ -96,19 +100,39 @@ def run_study(
         for pool in (population.taking_part, population.held_out)
     )
     before = accuracy_of_users(engine, engine.initial_state(), held_out)
-    with open_run(
-        out.with_name(f"{out.name}.checkpoint"),
-        bundle.digest,
-        options,
-        [client.client_id for client in clients],
-        privacy,
-        resume=resume,
-    ) as run:
+    size_bytes = sum(v.nbytes for v in shared_tensors(bundle, engine.initial_state()).values())
+    per_round: list[float] = []
+    with (
+        open_run(
+            out.with_name(f"{out.name}.checkpoint"),
+            bundle.digest,
+            options,
+            [client.client_id for client in clients],
+            privacy,
+            resume=resume,
+        ) as run,
+        RunLog(
+            out.with_name(out.name + SUFFIX),
+            about_run(Source.SIMULATION, bundle.digest, options, len(clients), privacy),
+            run.start,
+        ) as log,
+    ):
+
+        def after_round(entry: RoundReport, state: State) -> None:
+            found = score(accuracy_of_users(engine, state, held_out))
+            per_round.append(found.mean)
+            log.round(
+                entry,
+                traffic=Traffic.of_tensors(entry, size_bytes),
+                epsilon=run.epsilon(entry.server_round),
+                evaluation={"before_teaching": found},
+            )
+
         result = simulate(
             engine,
             clients,
             options,
-            lambda state: float(accuracy_of_users(engine, state, held_out).mean()),
+            on_round=after_round,
             privacy=run.private_rounds,
             start=run.start,
             keep=run.keep,
@@ -119,13 +143,14 @@ def run_study(
         )
         digest = write_next_bundle(out, bundle, result.shared, summary, key=key)
         run.remove_checkpoint()
+        log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
     new = Engine(open_bundle(out))
     after = accuracy_of_users(new, new.initial_state(), held_out)
     return StudyReport(
         before=mean_interval(before),
         after=mean_interval(after),
         gain=mean_interval(after - before),
-        per_round=result.evaluations,
+        per_round=tuple(per_round),
         rounds=result.reports,
         start_digest=bundle.digest,
         new_digest=digest,

@@ -31,7 +31,7 @@ from federated.fleet.options import (
     PopulationOptions,
 )
 from federated.fleet.run import people_of, round_options, run_fleet
-from federated.fleet.scoring import score
+from federated.scores import score
 from federated.fleet.users import FleetData
 from federated.population import PopulationOptions as Writers
 from federated.population import open_population

@@ -29,7 +29,7 @@ from federated.study import labelled
 
 if TYPE_CHECKING:
     from federated.fleet.driver import VisitReport
-    from federated.fleet.scoring import Score
+    from federated.scores import Score
     from federated.round_core import RoundReport
 
 DEVICES, ROUNDS = 10_000, 100

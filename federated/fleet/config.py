@@ -2,7 +2,7 @@
 
 seed = 0
 bundle = "bundle"             # folder, relative to this file
-out = "run"                   # metrics.jsonl, summary.json and the next bundle; must not exist
+out = "run"                   # run.jsonl, summary.json and the next bundle; must not exist
 
 [population]                  # federated.fleet.options.PopulationOptions, and so on
 source = "unipen"

@@ -14,9 +14,8 @@ from edge_sdk.update import shareable_names
 from federated.fleet.algorithms import make_algorithm
 from federated.fleet.buffered import BufferedDriver
 from federated.fleet.devices import Devices
-from federated.fleet.driver import SynchronousDriver
-from federated.fleet.metrics import MetricsFile, round_line
-from federated.fleet.scoring import Score, after_teaching, before_teaching, score
+from federated.fleet.driver import LOSSES, SynchronousDriver
+from federated.fleet.scoring import after_teaching, before_teaching
 from federated.fleet.timeline import Load
 from federated.fleet.training import Training
 from federated.fleet.users import FleetData, People
@@ -24,6 +23,10 @@ from federated.next_bundle import RunSummary, write_next_bundle
 from federated.population import PopulationOptions, open_population
 from federated.privacy.private_run import PrivacySetup, PrivateRun, new_run_id
 from federated.round_core import RoundOptions, run_rounds
+from federated.run_files import about_run
+from federated.run_log.records import FILE_NAME, Source, Traffic
+from federated.run_log.writer import RunLog
+from federated.scores import Score, score
 from federated.simulate import embed_images
 from federated.study import labelled
 
@@ -86,7 +89,8 @@ def run_fleet(
     data: FleetData,
     config: FleetConfig,
     *,
-    metrics: MetricsFile | None = None,
+    log: RunLog | None = None,
+    epsilon: Callable[[int], float | None] | None = None,
     on_round: OnRound | None = None,
     algorithm: Algorithm | None = None,
     privacy: PrivateRounds | None = None,
@@ -97,7 +101,8 @@ def run_fleet(
         engine: The bundle that all devices hold, loaded.
         data: The examples of each device, and the people who are held out.
         config: The fleet and its rounds; `bundle`, `out` and `population` are not read.
-        metrics: Where a line is written for each round.
+        log: Where a line is written for each round.
+        epsilon: Says for the log what has been spent after a round.
         on_round: Called after each round.
         algorithm: What devices do, where the caller wants to keep hold of it; made anew by default.
         privacy: Makes the rounds private: `round.replies` is then the cohort's mean size, drawn
@@ -134,8 +139,20 @@ def run_fleet(
         visits = driver.reports[-1]
         driver.candidates.forget()
         clock.append(time.process_time())
-        if metrics is not None:
-            metrics.write(round_line(report, visits, scores, clock[-1] - clock[-2]))
+        if log is not None:
+            log.round(
+                report,
+                traffic=Traffic(
+                    bytes_down=visits.bytes_down,
+                    bytes_up=visits.bytes_up,
+                    devices_down=visits.asked,
+                    devices_up=visits.finished + visits.late,
+                ),
+                epsilon=None if epsilon is None else epsilon(report.server_round),
+                evaluation=scores,
+                lost={name: getattr(visits, name) for name in LOSSES},
+                more={"fleet": asdict(visits), "cpu_s": round(clock[-1] - clock[-2], 4)},
+            )
         if on_round is not None:
             on_round(report, visits, scores)
 
@@ -164,7 +181,7 @@ def simulate_fleet(
     data: Path | None = None,
     on_round: OnRound | None = None,
 ) -> FleetResult:
-    """Run what a config file says; write `metrics.jsonl`, `summary.json` and the next bundle.
+    """Run what a config file says; write `run.jsonl`, `summary.json` and the next bundle.
 
     A bundle that names no labels is first given those of the source; that version is written as
     `start`.
@@ -209,28 +226,31 @@ def simulate_fleet(
     )
     ids = Devices(config, fleet.counts).ids
     with ExitStack() as stack:
-        metrics = stack.enter_context(MetricsFile(out / "metrics.jsonl"))
-        metrics.write({"kind": "config", **asdict(config)})
-        private = None
+        setup = private = None
         if config.privacy is not None:
             setup = PrivacySetup(
                 options=config.privacy, ledger=out / "ledger", noise_seed=config.seed
             )
             rounds = round_options(config, config.round.replies)
             private = stack.enter_context(PrivateRun(setup, rounds, ids, run_id=new_run_id()))
+        planned = round_options(config, config.round.replies)
+        about = about_run(Source.FLEET, bundle.digest, planned, len(ids), setup, asdict(config))
+        log = stack.enter_context(RunLog(out / FILE_NAME, about))
         result = run_fleet(
             engine,
             fleet,
             config,
-            metrics=metrics,
+            log=log,
+            epsilon=None if private is None else private.epsilon,
             on_round=on_round,
             privacy=None if private is None else private.rounds(),
         )
         guarantee = None if private is None else private.report()
-    rounds = round_options(config, config.round.cohort_size)
-    summary = RunSummary.of(rounds, result.reports, num_clients=len(fleet), privacy=guarantee)
-    whole = {name: engine.initial_state()[name] for name in shareable_names(bundle.manifest)}
-    digest = write_next_bundle(out / "bundle", bundle, {**whole, **result.shared}, summary)
+        rounds = round_options(config, config.round.cohort_size)
+        summary = RunSummary.of(rounds, result.reports, num_clients=len(fleet), privacy=guarantee)
+        whole = {name: engine.initial_state()[name] for name in shareable_names(bundle.manifest)}
+        digest = write_next_bundle(out / "bundle", bundle, {**whole, **result.shared}, summary)
+        log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
     (out / "summary.json").write_text(
         json.dumps(
             {

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from federated.privacy.report import PrivacyReport
     from federated.rounds.records import RoundOptions
 
+_EPSILONS = 20
+"""How often in a run epsilon is computed for its log."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrivacySetup:
@@ -74,7 +77,7 @@ class PrivateRun:
             LedgerError: The ledger cannot be read or written.
         """
         self._options, self._seed, self._id = setup.options, setup.noise_seed, run_id
-        self._rate = sampling_rate(rounds, client_ids)
+        self._rate, self._num_rounds = sampling_rate(rounds, client_ids), rounds.rounds
         budget = Budget(
             epsilon=setup.options.epsilon,
             delta=setup.options.delta,
@@ -114,6 +117,18 @@ class PrivateRun:
             return SystemWords()
         key = [self._seed, server_round, zlib.crc32(purpose.encode())]
         return SeededWords(np.random.default_rng(key))
+
+    def spent(self) -> float:
+        """Epsilon spent on this population so far, by the accountant that the budget is held to."""
+        return self._ledger.spent()
+
+    def epsilon(self, server_round: int) -> float | None:
+        """What has been spent after a round, for the run's log.
+
+        None for most rounds of a long run: by loss distributions it takes half a second.
+        """
+        every = -(-self._num_rounds // _EPSILONS)
+        return None if (server_round + 1) % every else self.spent()
 
     def report(self) -> PrivacyReport:
         """What has been spent on this population so far, by this run and those before."""
