@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flwr.app import Message, RecordDict
-    from flwr.common.typing import Run
+    from flwr.supercore.run import Run
 
 
 class MeteredGrid(Grid):

@@ -85,7 +85,10 @@ def participation(run: RunRecord) -> str:
             heights = [sum(count(e) for e in group) / len(group) for group in groups]
             if not any(heights):
                 continue
-            axes.bar(middle, heights, width, bottom=bottom, color=colour, label=name, linewidth=0)
+            axes.bar(
+                middle, heights, width, bottom=bottom, color=colour, label=name, linewidth=0,
+                alpha=0.45 if colour == MUTED else 1,
+            )  # fmt: skip
             bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
         axes.set_ylim(0, 1.05 * max([1.0, *bottom]))
         axes.legend(
@@ -98,11 +101,16 @@ def participation(run: RunRecord) -> str:
     return _draw(paint, "participation", "Devices by round: used, without reply, refused or failed")
 
 
+def traffic_varies(run: RunRecord) -> bool:
+    """Whether a plot of the bytes of one device says more than two numbers."""
+    down, up = _of_one_device(run)
+    return any(len({value for _, value in points}) > 1 for points in (down, up))
+
+
 def traffic(run: RunRecord) -> str:
     """Bytes of one device by round, both ways."""
-    measured = [(e.server_round + 1, t) for e in run.rounds if (t := e.traffic) is not None]
-    down = [(r, t.bytes_down / t.devices_down / 1000) for r, t in measured if t.devices_down]
-    up = [(r, t.bytes_up / t.devices_up / 1000) for r, t in measured if t.devices_up]
+    down, up = _of_one_device(run)
+    last = [max(r for r, _ in down + up)]
 
     def paint(axes: Axes) -> None:
         for points, colour, dashes in ((down, ACCENT, "-"), (up, SECOND, "--")):
@@ -115,11 +123,19 @@ def traffic(run: RunRecord) -> str:
                 ("down", [v for _, v in down], ACCENT, "kB"),
                 ("up", [v for _, v in up], SECOND, "kB"),
             ],
-            [r for r, _ in measured],
+            last,
         )
         _round_axis(axes)
 
     return _draw(paint, "traffic", "Kilobytes of one device by round, down and up")
+
+
+def _of_one_device(run: RunRecord) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """Round and kilobytes, down and up."""
+    measured = [(e.server_round + 1, t) for e in run.rounds if (t := e.traffic) is not None]
+    down = [(r, t.bytes_down / t.devices_down / 1000) for r, t in measured if t.devices_down]
+    up = [(r, t.bytes_up / t.devices_up / 1000) for r, t in measured if t.devices_up]
+    return down, up
 
 
 def _wrong(entry: RoundEntry) -> int:

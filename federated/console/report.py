@@ -19,11 +19,13 @@ from federated.demo.html import (
 from federated.demo.wording import number, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from federated.run_log.records import RoundEntry, RunRecord
 
 _TITLE = "Federated run"
+_FEW = 6
 
 
 def write_report(run: RunRecord, path: Path) -> None:
@@ -56,10 +58,10 @@ def render(run: RunRecord) -> str:
 def _planned(run: RunRecord) -> str:
     about = run.about
     again = f" It was resumed {_times(run.num_resumed)}." if run.num_resumed else ""
-    ended = f", ended {run.ended_at}" if run.ended_at else ""
+    ended = f", ended {wording.moment(run.ended_at)}" if run.ended_at else ""
     return (
         f"{number(about.num_clients)} clients could be asked, {number(about.cohort_size)} updates "
-        f"were wanted in a round. Begun {run.started_at}{ended}.{again}"
+        f"were wanted in a round. Begun {wording.moment(run.started_at)}{ended}.{again}"
     )
 
 
@@ -128,7 +130,12 @@ def _privacy(run: RunRecord) -> list[str]:
     if not any(e.epsilon is not None for e in run.rounds):
         return [title, paragraph(text)]
     caption = "Recorded before each round; in a long run computed for some rounds only."
-    return [title, paragraph(text), figure(plots.epsilon(run), caption, lead="Epsilon.")]
+    rows = [
+        (str(e.server_round + 1), f"{e.epsilon:.3f}") for e in run.rounds if e.epsilon is not None
+    ]
+    plot = figure(plots.epsilon(run), caption, lead="Epsilon.")
+    shown = table(("after round", "epsilon spent"), _thinned(rows), numbers_from=0)
+    return [title, paragraph(text), side_by_side([plot, shown])]
 
 
 def _participation(run: RunRecord) -> list[str]:
@@ -147,14 +154,18 @@ def _participation(run: RunRecord) -> list[str]:
     ]
     return [
         heading(2, "Participation"),
-        figure(
-            plots.participation(run),
-            "Devices that were asked, by what became of them.",
-            lead="Each round.",
+        side_by_side(
+            [
+                figure(
+                    plots.participation(run),
+                    "Devices that were asked, by what became of them.",
+                    lead="Each round.",
+                ),
+                table(("not used", "reason", "devices", "of those asked"), rows, numbers_from=2)
+                if rows
+                else paragraph("Every device that was asked sent an update that was used."),
+            ]
         ),
-        table(("not used", "reason", "devices", "of those asked"), rows, numbers_from=2)
-        if rows
-        else paragraph("Every device that was asked sent an update that was used."),
     ]
 
 
@@ -178,15 +189,16 @@ def _traffic(run: RunRecord) -> list[str]:
             ("received", sum(t.bytes_up for t in found), sum(t.devices_up for t in found)),
         )
     ]
-    return [
-        heading(2, "Bytes"),
-        figure(
-            plots.traffic(run),
-            "What one device received and sent, on average, without the transport's framing.",
-            lead="A device.",
-        ),
-        table(("", "all rounds", "a round", "a device and round"), rows, numbers_from=1),
-    ]
+    shown = table(("", "all rounds", "a round", "a device and round"), rows, numbers_from=1)
+    note = "Tensors and counts as they were sent, without the transport's framing."
+    if not plots.traffic_varies(run):
+        return [
+            heading(2, "Bytes"),
+            paragraph(f"{note} It was the same for every device and round."),
+            shown,
+        ]
+    plot = figure(plots.traffic(run), "One device, on average.", lead="Each round.")
+    return [heading(2, "Bytes"), paragraph(note), side_by_side([plot, shown])]
 
 
 def _every_round(run: RunRecord) -> list[str]:
@@ -237,6 +249,12 @@ def _footer(run: RunRecord) -> str:
         "told to others is in the new bundle's model card."
     )
     return f"<footer>{paragraph(text)}{paragraph(note)}</footer>"
+
+
+def _thinned(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """A few rows, evenly, with the last; the table of rounds has all."""
+    step = -(-len(rows) // _FEW) or 1
+    return list(rows[::-1][::step][::-1])
 
 
 def _times(count: int) -> str:

@@ -114,7 +114,7 @@ def _facts(run: RunRecord) -> Table:
     table.add_column(overflow="fold")
     about = run.about
     resumed = f", resumed {run.num_resumed} times" if run.num_resumed else ""
-    table.add_row("begun", f"{run.started_at}{resumed}")
+    table.add_row("begun", f"{wording.moment(run.started_at)}{resumed}")
     table.add_row("clients", f"{about.num_clients}, {about.cohort_size} wanted a round")
     for name in run.measured:
         last = list(run.scores(name).values())[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from federated.demo.wording import percent, size, span
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from federated.run_log.records import RunRecord, Traffic
     from federated.scores import Score
 
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 NONE = "\N{EN DASH}"
 _NAMES = {
     "before_teaching": "new people, before they teach",
@@ -78,6 +83,12 @@ def worst(score: Score | None) -> str:
 def traffic_of(run: RunRecord) -> list[Traffic]:
     """The rounds whose bytes were counted."""
     return [entry.traffic for entry in run.rounds if entry.traffic is not None]
+
+
+def moment(at: str) -> str:
+    """A time of the log for people: "22 November 2026, 07:23 UTC"."""
+    found = datetime.fromisoformat(at)
+    return f"{found.day} {_MONTHS[found.month - 1]} {found:%Y, %H:%M %Z}"
 
 
 def standing(run: RunRecord) -> str:

@@ -17,11 +17,6 @@ from federated.run_log.records import (
     Status,
 )
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # pragma: no cover - POSIX alone has it
-    fcntl = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -123,7 +118,9 @@ def lock(file: int, *, shared: bool = False) -> bool:
     Where the system has no such locks (Windows) nobody is seen: a log without an end counts as
     interrupted there.
     """
-    if fcntl is None:
+    try:
+        import fcntl  # noqa: PLC0415  (POSIX alone has it; the package imports without)
+    except ModuleNotFoundError:  # pragma: no cover
         return True
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

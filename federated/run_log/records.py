@@ -150,11 +150,15 @@ class RoundEntry:
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> Self:
         """Read a line of kind "round"; keys that are not named here are the driver's own."""
-        counts = ("server_round", "num_sampled", "num_accepted", "num_missing", "num_clipped")
-        by_reason = ("refused", "failed", "lost")
         return cls(
-            **{name: int(line[name]) for name in counts},
-            **{name: {str(k): int(v) for k, v in line[name].items()} for name in by_reason},
+            server_round=int(line["server_round"]),
+            num_sampled=int(line["num_sampled"]),
+            num_accepted=int(line["num_accepted"]),
+            num_missing=int(line["num_missing"]),
+            num_clipped=int(line["num_clipped"]),
+            refused=_by_reason(line["refused"]),
+            failed=_by_reason(line["failed"]),
+            lost=_by_reason(line["lost"]),
             at=str(line["at"]),
             wall_s=_optional(line["wall_s"]),
             clipping_norm=float(line["clipping_norm"]),
@@ -214,6 +218,10 @@ class RunRecord:
     def measured(self) -> tuple[str, ...]:
         """What was measured in any round, in the order it first was."""
         return tuple(dict.fromkeys(name for entry in self.rounds for name in entry.evaluation))
+
+
+def _by_reason(counts: Mapping[str, Any]) -> dict[str, int]:
+    return {str(name): int(count) for name, count in counts.items()}
 
 
 def _optional(value: Any) -> float | None:

@@ -46,6 +46,7 @@ class RunLog:
     """
 
     def __init__(self, path: Path, about: RunAbout, start: RunState | None = None) -> None:
+        self._ended, self._last = False, time.monotonic()
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o600)
@@ -100,7 +101,8 @@ class RunLog:
             more: Figures that this driver alone has.
         """
         now = time.monotonic()
-        wall_s, self._last = round(now - self._last, 3), now
+        wall_s = round(now - self._last, 3)
+        self._last = now
         self._round(report, wall_s, traffic, epsilon, evaluation, lost, more)
 
     def complete(self, *, epsilon: float | None, **outcome: Any) -> None:
@@ -114,7 +116,6 @@ class RunLog:
         self._ended = True
 
     def _begin(self, path: Path, about: RunAbout, start: RunState | None) -> None:
-        self._ended, self._last = False, time.monotonic()
         self._lock(path)
         content = path.read_bytes()
         whole = content.rfind(b"\n") + 1
@@ -155,21 +156,21 @@ class RunLog:
         scores = {name: asdict(found) for name, found in (evaluation or {}).items()}
         self._write(
             {
-                **(more or {}),
-                **asdict(report),
                 "kind": "round",
+                **asdict(report),
                 "lost": {name: count for name, count in (lost or {}).items() if count},
                 "traffic": None if traffic is None else asdict(traffic),
                 "epsilon": epsilon,
                 "evaluation": scores,
                 "wall_s": wall_s,
+                **(more or {}),
             }
         )
 
     def _write(self, line: Mapping[str, Any]) -> None:
         """Append one line; it is on the disk when this returns."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        text = json.dumps({**line, "at": now}, sort_keys=True, allow_nan=False) + "\n"
+        text = json.dumps({**line, "at": now}, allow_nan=False) + "\n"
         whole = os.fstat(self._file).st_size
         try:
             left = memoryview(text.encode())
