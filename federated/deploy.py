@@ -34,6 +34,7 @@ from federated.settings import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from federated.evaluation.options import EvaluationOptions
     from federated.privacy.options import PrivacyOptions
     from federated.round_core import RoundOptions
 
@@ -108,6 +109,7 @@ def run_on_loopback(
     *,
     privacy: PrivacyOptions | None = None,
     ledger: Path | None = None,
+    evaluation: EvaluationOptions | None = None,
 ) -> dict[str, Any]:
     """Start a SuperLink and one SuperNode a home, run the rounds, stop everything.
 
@@ -119,6 +121,7 @@ def run_on_loopback(
         deploy: Deadlines and environment.
         privacy: Makes the rounds private; the server's process opens the ledger.
         ledger: File with what these users have spent; needed with `privacy`.
+        evaluation: How devices judge the candidate before it is promoted; None: they do not.
 
     Returns:
         The report that `federated.server_app` writes.
@@ -142,7 +145,7 @@ def run_on_loopback(
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
     if privacy is not None:
-        _check_budget(privacy, ledger, rounds, clients)
+        _check_budget(privacy, ledger, rounds, clients, evaluation)
     work = Path(tempfile.mkdtemp(prefix="edge-sdk-flower-"))
     try:
         settings = ServerSettings(
@@ -155,7 +158,7 @@ def run_on_loopback(
             min_replies=deploy.min_replies,
             ledger="" if ledger is None else str(ledger.resolve()),
         )
-        config = encode_run_config(settings, rounds, privacy)
+        config = encode_run_config(settings, rounds, privacy, evaluation=evaluation)
         report = _run(work, clients, settings.report, config, deploy)
     except DeploymentError:
         raise  # keeps the logs that its message names
@@ -171,6 +174,7 @@ def _check_budget(
     ledger: Path | None,
     rounds: RoundOptions,
     clients: Sequence[ClientSettings],
+    evaluation: EvaluationOptions | None,
 ) -> None:
     """Refuse, before any process is started, what the server's own process would refuse."""
     # dp-accounting and scipy, which no other run needs
@@ -181,7 +185,7 @@ def _check_budget(
         raise InvalidOptionError(msg)
     users = [client.client_id for client in clients]
     setup = PrivacySetup(options=privacy, ledger=ledger)
-    with PrivateRun(setup, rounds, users, run_id=new_run_id()):
+    with PrivateRun(setup, rounds, users, run_id=new_run_id(), evaluation=evaluation):
         pass
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from federated.evaluation.options import EvaluationOptions
+    from federated.evaluation.run import PrivateEvaluation
     from federated.privacy.private_run import PrivacySetup, PrivateRun
     from federated.privacy.report import PrivacyReport
     from federated.round_core import PrivateRounds, RoundOptions, RunState
@@ -46,6 +48,10 @@ class Run:
     def report(self) -> PrivacyReport | None:
         """What has been spent; None without noise."""
         return None if self._private is None else self._private.report()
+
+    def private_evaluation(self, server_round: int) -> PrivateEvaluation | None:
+        """What the judging of a candidate is given; None without noise."""
+        return None if self._private is None else self._private.evaluation(server_round)
 
     def epsilon(self, server_round: int) -> float | None:
         """What has been spent after a round, for the log; None without noise, and now and then."""
@@ -86,6 +92,7 @@ def open_run(
     privacy: PrivacySetup | None,
     *,
     resume: bool,
+    evaluation: EvaluationOptions | None = None,
 ) -> Iterator[Run]:
     """Begin a run, or go on with an interrupted one.
 
@@ -96,6 +103,7 @@ def open_run(
         client_ids: Who may be asked.
         privacy: Makes the run private.
         resume: Go on from the checkpoint.
+        evaluation: How the candidate is judged after the last round; None: it is not.
 
     Raises:
         CheckpointError: There is nothing to resume, it is of another run, or there is a checkpoint
@@ -130,7 +138,9 @@ def open_run(
 
     run_id = new_run_id() if kept is None else kept.run_id
     done = 0 if start is None else start.next_round
-    with PrivateRun(privacy, options, client_ids, run_id=run_id, rounds_done=done) as private:
+    with PrivateRun(
+        privacy, options, client_ids, run_id=run_id, rounds_done=done, evaluation=evaluation
+    ) as private:
         yield Run(
             start=start,
             private_rounds=private.rounds(),

@@ -22,6 +22,8 @@ from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
 from federated import messages
 from federated.errors import NotEnoughClientsError
+from federated.evaluation.over_flower import judge_over_flower
+from federated.evaluation.run import evaluate_candidate, quality_of
 from federated.local_round import shared_tensors
 from federated.metered_grid import MeteredGrid
 from federated.next_bundle import RunSummary, write_next_bundle
@@ -29,7 +31,12 @@ from federated.round_core import Refusal, Reply, run_rounds
 from federated.run_files import about_run, open_run
 from federated.run_log.records import SUFFIX, Source
 from federated.run_log.writer import RunLog
-from federated.settings import ServerSettings, decode_privacy, decode_run_config
+from federated.settings import (
+    ServerSettings,
+    decode_evaluation,
+    decode_privacy,
+    decode_run_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,12 +72,16 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the rounds that the run config asks for; write the new bundle, then the report.
 
+    Where a candidate is judged and not promoted there is no new bundle: the one that devices hold
+    stays current, the report says why, and the checkpoint stays for a run with more rounds.
+
     Raises:
         InvalidOptionError: The run config does not fit, or the new bundle's folder exists.
         NotEnoughClientsError: Too few clients came online in time.
     """
     settings, options = decode_run_config(context.run_config)
     privacy = private_setup(settings, decode_privacy(context.run_config))
+    evaluation = decode_evaluation(context.run_config)
     bundle = open_bundle(settings.bundle)
     if Path(settings.out).exists():
         msg = "the folder of the new bundle exists; name one that does not"
@@ -80,7 +91,13 @@ def main(grid: Grid, context: Context) -> None:
     metered = MeteredGrid(grid)
     with (
         open_run(
-            checkpoint, bundle.digest, options, sorted(nodes), privacy, resume=checkpoint.exists()
+            checkpoint,
+            bundle.digest,
+            options,
+            sorted(nodes),
+            privacy,
+            resume=checkpoint.exists(),
+            evaluation=evaluation,
         ) as run,
         RunLog(
             Path(settings.run_log or settings.out + SUFFIX),
@@ -101,16 +118,42 @@ def main(grid: Grid, context: Context) -> None:
             start=run.start,
             keep=run.keep,
         )
+        judged = None
+        if evaluation is not None:
+            judged = evaluate_candidate(
+                result.shared,
+                sorted(nodes),
+                bundle.digest,
+                evaluation,
+                lambda task: judge_over_flower(
+                    task,
+                    nodes,
+                    lambda outgoing: _push(metered, outgoing),
+                    lambda pending: _pull(metered, pending),
+                    server_round=options.rounds,
+                    deadline_s=settings.round_deadline_s,
+                    poll_s=_POLL_S,
+                ),
+                steps=options.steps,
+                seed=options.seed,
+                private=run.private_evaluation(options.rounds),
+            )
+            log.evaluation(judged, traffic=metered.take())
         guarantee = run.report()
         summary = RunSummary.of(options, result.reports, num_clients=len(nodes), privacy=guarantee)
-        digest = write_next_bundle(settings.out, bundle, result.shared, summary)
-        run.remove_checkpoint()
+        digest = None
+        if judged is None or judged.verdict.promoted:
+            digest = write_next_bundle(
+                settings.out, bundle, result.shared, summary, quality_of(judged)
+            )
+            run.remove_checkpoint()
         log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
     report = {
         "bundle_digest": digest,
         "clients": sorted(nodes),
         "rounds": [asdict(entry) for entry in result.reports],
         "privacy": None if guarantee is None else guarantee.as_json(),
+        "evaluation": None if judged is None else asdict(judged),
     }
     partial = Path(settings.report + ".partial")
     partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")

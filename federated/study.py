@@ -10,6 +10,8 @@ import numpy as np
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
 from export.intervals import mean_interval
+from federated.evaluation.in_process import judge_in_process
+from federated.evaluation.run import evaluate_candidate, quality_of
 from federated.local_round import shared_tensors
 from federated.next_bundle import RunSummary, name_labels, write_next_bundle
 from federated.run_files import about_run, open_run
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from edge_sdk import Bundle, State
     from edge_sdk.signing import SigningKey
     from export.intervals import Mean
+    from federated.evaluation.options import EvaluationOptions
+    from federated.evaluation.run import EvaluationReport
     from federated.population import Population
     from federated.privacy.private_run import PrivacySetup
     from federated.privacy.report import PrivacyReport
@@ -40,14 +44,15 @@ class StudyReport:
 
     Attributes:
         before: With the bundle that rounds started from.
-        after: With the new bundle, read back from its files.
+        after: With the new bundle, read back from its files; or with the candidate.
         gain: After minus before, paired by user.
         per_round: Mean accuracy after each round.
         rounds: What happened in each round.
         start_digest: The bundle that rounds started from.
-        new_digest: The new bundle.
+        new_digest: The new bundle; None where the candidate was not promoted.
         data_digest: The data that the writers' images came from.
         privacy: What the new bundle claims; None without noise.
+        evaluation: How the candidate was judged; None where it was not.
     """
 
     before: Mean
@@ -56,9 +61,10 @@ class StudyReport:
     per_round: tuple[float, ...]
     rounds: tuple[RoundReport, ...]
     start_digest: str
-    new_digest: str
+    new_digest: str | None
     data_digest: str
     privacy: PrivacyReport | None = None
+    evaluation: EvaluationReport | None = None
 
 
 def run_study(
@@ -70,6 +76,7 @@ def run_study(
     key: SigningKey | None = None,
     privacy: PrivacySetup | None = None,
     resume: bool = False,
+    evaluation: EvaluationOptions | None = None,
 ) -> StudyReport:
     """Run rounds over the users who take part, write the new bundle, measure it on the others.
 
@@ -82,6 +89,8 @@ def run_study(
         privacy: Makes the rounds private; the new bundle then says how much.
         resume: Go on from the checkpoint of an interrupted run, beside `out`. Rounds before it are
             not evaluated again.
+        evaluation: How those who take part judge the candidate before it is promoted; without it,
+            and where they do, the new bundle is written.
 
     Raises:
         InvalidOptionError: The labels differ, or `out` exists.
@@ -110,6 +119,7 @@ def run_study(
             [client.client_id for client in clients],
             privacy,
             resume=resume,
+            evaluation=evaluation,
         ) as run,
         RunLog(
             out.with_name(out.name + SUFFIX),
@@ -137,15 +147,35 @@ def run_study(
             start=run.start,
             keep=run.keep,
         )
+        judged = None
+        if evaluation is not None:
+            examples = {client.client_id: (client.features, client.slots) for client in clients}
+            judged = evaluate_candidate(
+                result.shared,
+                list(examples),
+                bundle.digest,
+                evaluation,
+                lambda task: judge_in_process(engine, task, examples.__getitem__),
+                steps=options.steps,
+                seed=options.seed,
+                private=run.private_evaluation(options.rounds),
+            )
+            log.evaluation(judged)
         guarantee = run.report()
         summary = RunSummary.of(
             options, result.reports, num_clients=len(clients), privacy=guarantee
         )
-        digest = write_next_bundle(out, bundle, result.shared, summary, key=key)
-        run.remove_checkpoint()
+        digest = None
+        if judged is None or judged.verdict.promoted:
+            quality = quality_of(judged)
+            digest = write_next_bundle(out, bundle, result.shared, summary, quality, key=key)
+            run.remove_checkpoint()
         log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
-    new = Engine(open_bundle(out))
-    after = accuracy_of_users(new, new.initial_state(), held_out)
+    if digest is None:
+        after = accuracy_of_users(engine, result.state, held_out)
+    else:
+        new = Engine(open_bundle(out))
+        after = accuracy_of_users(new, new.initial_state(), held_out)
     return StudyReport(
         before=mean_interval(before),
         after=mean_interval(after),
@@ -156,6 +186,7 @@ def run_study(
         new_digest=digest,
         data_digest=population.digest,
         privacy=guarantee,
+        evaluation=judged,
     )
 
 

@@ -44,6 +44,7 @@ def render(run: RunRecord) -> str:
         "</header>",
         "<main>",
         *_accuracy(run),
+        *_candidate(run),
         *_privacy(run),
         *_participation(run),
         *_traffic(run),
@@ -113,6 +114,52 @@ def _accuracy(run: RunRecord) -> list[str]:
             for name in run.measured
         ),
         table(head, rows, numbers_from=1),
+    ]
+
+
+def _candidate(run: RunRecord) -> list[str]:
+    report = run.evaluation
+    if report is None:
+        return []
+    found = report.verdict
+    rows = [
+        (
+            "current bundle",
+            percent(found.current.mean),
+            percent(found.current.worst_decile),
+        ),
+        (
+            "candidate",
+            percent(found.candidate.mean),
+            percent(found.candidate.worst_decile),
+        ),
+    ]
+    who = [
+        ("asked", number(report.num_sampled)),
+        ("judged", number(report.num_accepted)),
+        ("no answer", number(report.num_missing)),
+        *((wording.reason(name), number(n)) for name, n in report.refused.items()),
+        *((wording.reason(name), number(n)) for name, n in report.failed.items()),
+    ]
+    noise = (
+        f" Noise of deviation {found.noise_deviation:.1f} users is on the sum of gains."
+        if found.noise_deviation
+        else ""
+    )
+    return [
+        heading(2, "The candidate, judged on devices"),
+        paragraph(found.for_people()),
+        paragraph(
+            "Each device adapted both bundles to a part of its user's examples and counted right "
+            "answers on the rest. The worst tenth comes from a histogram and is good to 2.5 "
+            f"points before noise.{noise}"
+        ),
+        side_by_side(
+            [
+                table(("accuracy with", "mean", "worst tenth"), rows, numbers_from=1),
+                table(("devices", ""), who, numbers_from=1),
+            ]
+        ),
     ]
 
 

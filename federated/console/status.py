@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -40,6 +41,9 @@ def render(run: RunRecord, *, last: int = LAST_ROUNDS) -> RenderableType:
     ]
     if run.rounds:
         parts += ["", _rounds(run, last)]
+    if run.evaluation is not None:
+        style = "green" if run.evaluation.verdict.promoted else "yellow"
+        parts += ["", Text(wording.judged(run), style=style)]
     return Group(*parts)
 
 
@@ -96,6 +100,7 @@ def summary(run: RunRecord) -> dict[str, Any]:
             for name in run.measured
             for last in [list(run.scores(name).values())[-1]]
         },
+        "judged": None if run.evaluation is None else asdict(run.evaluation),
         "end": dict(run.end),
     }
 

@@ -91,6 +91,11 @@ def moment(at: str) -> str:
     return f"{found.day} {_MONTHS[found.month - 1]} {found:%Y, %H:%M %Z}"
 
 
+def judged(run: RunRecord) -> str:
+    """How the candidate was judged, in a sentence or two; empty where it was not."""
+    return "" if run.evaluation is None else run.evaluation.verdict.for_people()
+
+
 def standing(run: RunRecord) -> str:
     """One sentence: how the run stands, and what to do about it."""
     done = f"{len(run.rounds)} of {run.about.rounds} rounds"

@@ -23,6 +23,9 @@ name = "fedavg"
 noise_multiplier = 1.0
 epsilon = 8.0
 
+[evaluation]                  # its presence has devices judge: federated.evaluation.options
+devices = 100
+
 [[tier]]                      # in place of the three default tiers
 name = "fast"
 share = 0.3
@@ -36,6 +39,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edge_sdk.errors import InvalidOptionError
+from federated.evaluation.options import EvaluationOptions  # noqa: TC001, the same as below
 from federated.fleet import options as tables
 from federated.fleet.options import TIERS
 from federated.privacy.options import PrivacyOptions  # noqa: TC001, read by get_type_hints
@@ -65,6 +69,7 @@ class FleetConfig:
         attack: Who wants to harm.
         privacy: Makes the rounds private; noise is drawn from the seed, so that a simulation
             repeats, and its report says that this is no guarantee. None: no noise.
+        evaluation: How devices judge the candidate before it is promoted; None: they do not.
         tier: Classes of devices.
     """
 
@@ -81,6 +86,7 @@ class FleetConfig:
     budget: tables.BudgetOptions = field(default_factory=tables.BudgetOptions)
     attack: tables.AttackOptions = field(default_factory=tables.AttackOptions)
     privacy: PrivacyOptions | None = None
+    evaluation: EvaluationOptions | None = None
     tier: tuple[tables.TierOptions, ...] = TIERS
 
     def __post_init__(self) -> None:

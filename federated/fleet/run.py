@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.update import shareable_names
+from federated.evaluation.in_process import judge_in_process
+from federated.evaluation.run import evaluate_candidate, quality_of
 from federated.fleet.algorithms import make_algorithm
 from federated.fleet.buffered import BufferedDriver
 from federated.fleet.devices import Devices
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.tasks.base import ImagePool
+    from federated.evaluation.run import EvaluationReport
     from federated.fleet.algorithms.base import Algorithm
     from federated.fleet.config import FleetConfig
     from federated.fleet.driver import VisitReport
@@ -60,6 +63,7 @@ class FleetResult:
         visits: What the fleet did, one a round.
         before: Accuracy of each held-out person at the end, before teaching, `[people]`.
         after: The same after teaching.
+        judged: How devices judged the candidate; None where they did not.
     """
 
     shared: dict[str, NDArray[np.float32]]
@@ -67,6 +71,7 @@ class FleetResult:
     visits: tuple[VisitReport, ...]
     before: NDArray[np.float64]
     after: NDArray[np.float64]
+    judged: EvaluationReport | None = None
 
 
 def round_options(config: FleetConfig, cohort_size: int) -> RoundOptions:
@@ -184,7 +189,7 @@ def simulate_fleet(
     """Run what a config file says; write `run.jsonl`, `summary.json` and the next bundle.
 
     A bundle that names no labels is first given those of the source; that version is written as
-    `start`.
+    `start`. A candidate that devices judge and that is not promoted is not written.
 
     Args:
         config: The file's content.
@@ -197,6 +202,9 @@ def simulate_fleet(
         EdgeError: As `open_bundle`, `open_population` and `run_fleet`.
     """
     out = folder / config.out
+    if config.evaluation is not None and config.algorithm.name != _JUDGED:
+        msg = f"devices judge what they do today: evaluation is for {_JUDGED}"
+        raise InvalidOptionError(msg)
     if out.exists():
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
@@ -232,7 +240,9 @@ def simulate_fleet(
                 options=config.privacy, ledger=out / "ledger", noise_seed=config.seed
             )
             rounds = round_options(config, config.round.replies)
-            private = stack.enter_context(PrivateRun(setup, rounds, ids, run_id=new_run_id()))
+            private = stack.enter_context(
+                PrivateRun(setup, rounds, ids, run_id=new_run_id(), evaluation=config.evaluation)
+            )
         planned = round_options(config, config.round.replies)
         about = about_run(Source.FLEET, bundle.digest, planned, len(ids), setup, asdict(config))
         log = stack.enter_context(RunLog(out / FILE_NAME, about))
@@ -245,11 +255,33 @@ def simulate_fleet(
             on_round=on_round,
             privacy=None if private is None else private.rounds(),
         )
+        judged = None
+        if config.evaluation is not None:
+            number = {client_id: i for i, client_id in enumerate(ids)}
+
+            def examples(client_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+                found = fleet.examples(number[client_id])
+                return found.features, found.slots
+
+            judged = evaluate_candidate(
+                result.shared,
+                ids,
+                bundle.digest,
+                config.evaluation,
+                lambda task: judge_in_process(engine, task, examples),
+                steps=config.round.steps or None,
+                seed=config.seed,
+                private=None if private is None else private.evaluation(config.round.rounds),
+            )
+            log.evaluation(judged)
         guarantee = None if private is None else private.report()
         rounds = round_options(config, config.round.cohort_size)
         summary = RunSummary.of(rounds, result.reports, num_clients=len(fleet), privacy=guarantee)
         whole = {name: engine.initial_state()[name] for name in shareable_names(bundle.manifest)}
-        digest = write_next_bundle(out / "bundle", bundle, {**whole, **result.shared}, summary)
+        digest = None
+        if judged is None or judged.verdict.promoted:
+            new = {**whole, **result.shared}
+            digest = write_next_bundle(out / "bundle", bundle, new, summary, quality_of(judged))
         log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
     (out / "summary.json").write_text(
         json.dumps(
@@ -263,6 +295,7 @@ def simulate_fleet(
                 "bytes_down": sum(entry.bytes_down for entry in result.visits),
                 "bytes_up": sum(entry.bytes_up for entry in result.visits),
                 "privacy": None if guarantee is None else asdict(guarantee),
+                "evaluation": None if judged is None else asdict(judged),
                 "updates": sum(entry.num_accepted for entry in result.reports),
             },
             indent=1,
@@ -270,10 +303,12 @@ def simulate_fleet(
         ),
         encoding="utf-8",
     )
-    return result
+    return replace(result, judged=judged)
 
 
 _INVENTED = ("digits", "glyphs")
+_JUDGED = "fedavg"
+"""The algorithm whose candidates all devices adapt by themselves, as this SDK does."""
 
 
 def people_of(engine: Engine, pool: ImagePool) -> People:

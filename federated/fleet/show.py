@@ -76,6 +76,8 @@ def print_result(result: FleetResult) -> None:
         found = score(values)
         table.add_row(name, f"{100 * found.mean:.1f} %", f"{100 * found.worst_decile:.1f} %")
     console.print(table)
+    if result.judged is not None:
+        console.print(result.judged.verdict.for_people())
     sent = sum(entry.bytes_down for entry in result.visits) / _MB
     received = sum(entry.bytes_up for entry in result.visits) / _MB
     console.print(

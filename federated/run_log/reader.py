@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from federated.errors import RunLogError
+from federated.evaluation.run import EvaluationReport
 from federated.run_log.records import (
     FILE_NAME,
     FORMAT,
@@ -75,6 +76,7 @@ def parse_log(content: bytes, *, alive: bool) -> RunRecord:
     end: Mapping[str, Any] = {}
     rounds: dict[int, RoundEntry] = {}
     about: RunAbout | None = None
+    evaluation: EvaluationReport | None = None
     num_resumed = 0
     for number, text in enumerate(content.splitlines(), 1):
         try:
@@ -84,14 +86,17 @@ def parse_log(content: bytes, *, alive: bool) -> RunRecord:
                 _check_format(line)
                 about, end = RunAbout.read(line), {}
             if kind == "run":
-                begin, rounds, num_resumed = line, {}, 0
+                begin, rounds, evaluation, num_resumed = line, {}, None, 0
             elif kind == "resumed":
                 kept = int(line["next_round"])
                 rounds = {n: entry for n, entry in rounds.items() if n < kept}
+                evaluation = None
                 num_resumed += 1
             elif kind == "round":
                 entry = RoundEntry.read(line)
                 rounds[entry.server_round] = entry
+            elif kind == "evaluation":
+                evaluation = EvaluationReport.read(line)
             elif kind == "end":
                 end = line
                 Status(line["status"])
@@ -108,6 +113,7 @@ def parse_log(content: bytes, *, alive: bool) -> RunRecord:
         ended_at=str(end["at"]) if end else None,
         num_resumed=num_resumed,
         rounds=tuple(rounds[number] for number in sorted(rounds)),
+        evaluation=evaluation,
         end=end,
     )
 

@@ -11,6 +11,7 @@ from federated.scores import Score
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from federated.evaluation.run import EvaluationReport
     from federated.rounds.records import RoundReport
 
 FORMAT = 1
@@ -192,6 +193,7 @@ class RunRecord:
         ended_at: When it ended; None while it runs, or where its end was not written.
         num_resumed: How often it went on after a restart.
         rounds: Those that have their outcome, in order.
+        evaluation: How the candidate was judged after the last round; None where it was not.
         end: What the last line says; empty before.
     """
 
@@ -201,6 +203,7 @@ class RunRecord:
     ended_at: str | None
     num_resumed: int
     rounds: tuple[RoundEntry, ...]
+    evaluation: EvaluationReport | None
     end: Mapping[str, Any]
 
     @property

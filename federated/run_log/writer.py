@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from federated.evaluation.run import EvaluationReport
     from federated.rounds.records import RoundReport, RunState
     from federated.run_log.records import RunAbout, Traffic
     from federated.scores import Score
@@ -104,6 +105,11 @@ class RunLog:
         wall_s = round(now - self._last, 3)
         self._last = now
         self._round(report, wall_s, traffic, epsilon, evaluation, lost, more)
+
+    def evaluation(self, report: EvaluationReport, *, traffic: Traffic | None = None) -> None:
+        """Write how the candidate was judged."""
+        moved = None if traffic is None else asdict(traffic)
+        self._write({"kind": "evaluation", **asdict(report), "traffic": moved})
 
     def complete(self, *, epsilon: float | None, **outcome: Any) -> None:
         """Write that the run has ended as it should.

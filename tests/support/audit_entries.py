@@ -13,6 +13,7 @@ from edge_sdk.audit_entries import (
     Forgot,
     RolledBack,
     Taught,
+    JudgementSent,
     UpdateSent,
 )
 
@@ -35,6 +36,7 @@ ENTRIES: tuple[AuditEntry, ...] = (
     Drifted(signal="errors_rose", advice="teach_again", num_events=77, fell_back=True),
     Forgot(num_examples=5, num_kept=4),
     RolledBack(num_examples=4),
+    JudgementSent(bundle_digest=DIGEST, num_examples=4, consent_id=None),
     UpdateSent(bundle_digest=DIGEST, num_examples=4, clipping_norm=1.5, consent_id=None),
     EpsilonSpent(epsilon=0.5, total_epsilon=2, target_delta=1e-6),
     ConsentChanged(consent_id="0f8fad5b-d9cb-469f-a165-70867728950e", granted=True),
