@@ -31,6 +31,7 @@ from federated.settings import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from federated.evaluation.options import EvaluationOptions
     from federated.privacy.options import PrivacyOptions
     from federated.round_core import RoundOptions
 
@@ -78,6 +79,7 @@ def run_on_loopback(
     *,
     privacy: PrivacyOptions | None = None,
     ledger: Path | None = None,
+    evaluation: EvaluationOptions | None = None,
 ) -> dict[str, Any]:
     """Start a SuperLink and one SuperNode a home, run the rounds, stop everything.
 
@@ -89,6 +91,7 @@ def run_on_loopback(
         deploy: Deadlines and environment.
         privacy: Makes the rounds private; the server's process opens the ledger.
         ledger: File with what these users have spent; needed with `privacy`.
+        evaluation: How devices judge the candidate before it is promoted; None: they do not.
 
     Returns:
         The report that `federated.server_app` writes.
@@ -110,7 +113,8 @@ def run_on_loopback(
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
     if privacy is not None:
-        check_budget(privacy, ledger, rounds, [client.client_id for client in clients])
+        users = [client.client_id for client in clients]
+        check_budget(privacy, ledger, rounds, users, evaluation)
     work = Path(tempfile.mkdtemp(prefix="edge-sdk-flower-"))
     try:
         settings = ServerSettings(
@@ -123,7 +127,7 @@ def run_on_loopback(
             min_replies=deploy.min_replies,
             ledger="" if ledger is None else str(ledger.resolve()),
         )
-        config = encode_run_config(settings, rounds, privacy)
+        config = encode_run_config(settings, rounds, privacy, evaluation=evaluation)
         report = _run(work, clients, settings.report, config, deploy)
     except DeploymentError:
         raise  # keeps the logs that its message names

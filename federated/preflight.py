@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from federated.evaluation.options import EvaluationOptions
     from federated.privacy.options import PrivacyOptions
     from federated.round_core import RoundOptions
 
@@ -29,7 +30,11 @@ def check_bundle(bundle: Path) -> None:
 
 
 def check_budget(
-    privacy: PrivacyOptions, ledger: Path | None, rounds: RoundOptions, users: Sequence[str]
+    privacy: PrivacyOptions,
+    ledger: Path | None,
+    rounds: RoundOptions,
+    users: Sequence[str],
+    evaluation: EvaluationOptions | None,
 ) -> None:
     """Refuse, before any process is started, what the server's own process would refuse.
 
@@ -45,5 +50,5 @@ def check_budget(
         msg = "private rounds need a ledger: name a file that is kept as long as the users are"
         raise InvalidOptionError(msg)
     setup = PrivacySetup(options=privacy, ledger=ledger)
-    with PrivateRun(setup, rounds, users, run_id=new_run_id()):
+    with PrivateRun(setup, rounds, users, run_id=new_run_id(), evaluation=evaluation):
         pass

@@ -7,7 +7,6 @@ too.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import asdict
@@ -22,16 +21,23 @@ from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError, InvalidOptionError
 from federated import messages
 from federated.errors import NotEnoughClientsError
+from federated.evaluation.over_flower import judge_over_flower
+from federated.evaluation.run import evaluate_candidate, quality_of
 from federated.local_round import shared_tensors
-from federated.next_bundle import RunSummary, write_next_bundle
+from federated.metered_grid import MeteredGrid
+from federated.next_bundle import RunSummary
+from federated.outcome import write_once, write_report
 from federated.patient_grid import PatientGrid
 from federated.registered_nodes import speaks_for
 from federated.round_core import Refusal, Reply, run_rounds
-from federated.run_files import open_run
+from federated.run_files import about_run, open_run
 from federated.run_lock import hold_run
+from federated.run_log.records import SUFFIX, Source
+from federated.run_log.writer import RunLog
 from federated.settings import (
     ServerSettings,
     checkpoint_path,
+    decode_evaluation,
     decode_privacy,
     decode_run_config,
     refusal_path,
@@ -42,11 +48,9 @@ if TYPE_CHECKING:
 
     from flwr.app import Context
 
-    from edge_sdk import Bundle
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
-    from federated.rounds.records import Tensors
 
 CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
 
@@ -73,6 +77,9 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the rounds that the run config asks for; write the new bundle, then the report.
 
+    Where a candidate is judged and not promoted there is no new bundle: the one that devices hold
+    stays current, the report says why, and the checkpoint stays for a run with more rounds.
+
     Raises:
         InvalidOptionError: The run config does not fit, or the new bundle's folder exists.
         NotEnoughClientsError: Too few clients came online in time.
@@ -93,55 +100,82 @@ def run_and_write(grid: Grid, context: Context) -> None:
     """Run the rounds; write the new bundle, then the report."""
     settings, options = decode_run_config(context.run_config)
     privacy = private_setup(settings, decode_privacy(context.run_config))
+    evaluation = decode_evaluation(context.run_config)
     bundle = open_bundle(settings.bundle)
     checkpoint = checkpoint_path(settings)
     if Path(settings.out).exists() and not checkpoint.exists():
         msg = "the folder of the new bundle exists; name one that does not"
         raise InvalidOptionError(msg)
     nodes = wait_for_clients(grid, settings)
-    with open_run(
-        checkpoint, bundle.digest, options, sorted(nodes), privacy, resume=checkpoint.exists()
-    ) as run:
+    metered = MeteredGrid(grid)
+    with (
+        open_run(
+            checkpoint,
+            bundle.digest,
+            options,
+            sorted(nodes),
+            privacy,
+            resume=checkpoint.exists(),
+            evaluation=evaluation,
+        ) as run,
+        RunLog(
+            Path(settings.run_log or settings.out + SUFFIX),
+            about_run(Source.FLOWER, bundle.digest, options, len(nodes), privacy),
+            run.start,
+        ) as log,
+    ):
         result = run_rounds(
             shared_tensors(bundle, Engine(bundle).initial_state()),
             sorted(nodes),
             bundle.digest,
             options,
-            lambda task: collect(grid, task, nodes, settings),
-            on_round=lambda report, _: _log.info("%s", report),
+            lambda task: collect(metered, task, nodes, settings),
+            on_round=lambda report, _: log.round(
+                report, traffic=metered.take(), epsilon=run.epsilon(report.server_round)
+            ),
             privacy=run.private_rounds,
             start=run.start,
             keep=run.keep,
         )
+        judged = None
+        if evaluation is not None:
+            judged = evaluate_candidate(
+                result.shared,
+                sorted(nodes),
+                bundle.digest,
+                evaluation,
+                lambda task: judge_over_flower(
+                    task,
+                    nodes,
+                    lambda outgoing: _push(metered, outgoing),
+                    lambda pending: _pull(metered, pending),
+                    server_round=options.rounds,
+                    deadline_s=settings.round_deadline_s,
+                    poll_s=_POLL_S,
+                ),
+                steps=options.steps,
+                seed=options.seed,
+                private=run.private_evaluation(options.rounds),
+            )
+            log.evaluation(judged, traffic=metered.take())
         guarantee = run.report()
         summary = RunSummary.of(options, result.reports, num_clients=len(nodes), privacy=guarantee)
-        digest = _write_once(settings.out, bundle, result.shared, summary)
+        promoted = judged is None or judged.verdict.promoted
+        digest = None
+        if promoted:
+            quality = quality_of(judged)
+            digest = write_once(settings.out, bundle, result.shared, summary, quality)
         report = {
             "bundle_digest": digest,
             "clients": sorted(nodes),
             "rounds": [asdict(entry) for entry in result.reports],
             "privacy": None if guarantee is None else guarantee.as_json(),
+            "evaluation": None if judged is None else asdict(judged),
         }
-        write_report(report, settings)
-        run.remove_checkpoint()
-
-
-def write_report(report: Mapping[str, object], settings: ServerSettings) -> None:
-    """Write a run's report, as a whole."""
-    partial = Path(settings.report + ".partial")
-    partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(settings.report)
-
-
-def _write_once(out: str, base: Bundle, shared: Tensors, summary: RunSummary) -> str:
-    """Write the new bundle, unless this run did before it was killed; returns its digest."""
-    if not Path(out).exists():
-        return write_next_bundle(out, base, shared, summary)
-    written = open_bundle(out)
-    if written.manifest.parent != base.digest:
-        msg = "the folder of the new bundle holds one that is not of this run; name another"
-        raise InvalidOptionError(msg)
-    return written.digest
+        log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
+        write_report(settings.report, report)
+        if promoted:
+            run.remove_checkpoint()
 
 
 def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> PrivacySetup | None:

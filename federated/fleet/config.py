@@ -2,7 +2,7 @@
 
 seed = 0
 bundle = "bundle"             # folder, relative to this file
-out = "run"                   # metrics.jsonl, summary.json and the next bundle; must not exist
+out = "run"                   # run.jsonl, summary.json and the next bundle; must not exist
 
 [population]                  # federated.fleet.options.PopulationOptions, and so on
 source = "unipen"
@@ -23,6 +23,9 @@ name = "fedavg"
 noise_multiplier = 1.0
 epsilon = 8.0
 
+[evaluation]                  # its presence has devices judge: federated.evaluation.options
+devices = 100
+
 [[tier]]                      # in place of the three default tiers
 name = "fast"
 share = 0.3
@@ -34,6 +37,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_sdk.errors import InvalidOptionError
+from federated.evaluation.options import EvaluationOptions  # noqa: TC001, the same as below
 from federated.fleet import options as tables
 from federated.fleet.options import TIERS
 from federated.privacy.options import PrivacyOptions  # noqa: TC001, read by get_type_hints
@@ -62,6 +66,7 @@ class FleetConfig:
         attack: Who wants to harm.
         privacy: Makes the rounds private; noise is drawn from the seed, so that a simulation
             repeats, and its report says that this is no guarantee. None: no noise.
+        evaluation: How devices judge the candidate before it is promoted; None: they do not.
         tier: Classes of devices.
     """
 
@@ -78,6 +83,7 @@ class FleetConfig:
     budget: tables.BudgetOptions = field(default_factory=tables.BudgetOptions)
     attack: tables.AttackOptions = field(default_factory=tables.AttackOptions)
     privacy: PrivacyOptions | None = None
+    evaluation: EvaluationOptions | None = None
     tier: tuple[tables.TierOptions, ...] = TIERS
 
     def __post_init__(self) -> None:

@@ -144,6 +144,8 @@ def serve_command(
     The signing key does not leave this process: it signs what the rounds wrote.
     """
     from edge_sdk.signing import SigningKey, sign_bundle
+    from federated.evaluation.cli import outcome
+    from federated.evaluation.run import EvaluationReport
     from federated.service.config import read_config
     from federated.service.serve import serve
 
@@ -151,12 +153,14 @@ def serve_command(
     read = read_config(config)
     _end_on_sigterm()
     report = serve(read, say=lambda line: typer.echo(line, err=True))
-    if signing_key is not None:
+    if signing_key is not None and report["bundle_digest"] is not None:
         sign_bundle(read.server.out, signing_key)
     if json_output:
         typer.echo(json.dumps(report, indent=1, sort_keys=True))
     else:
-        typer.echo(f"{len(report['rounds'])} rounds; new bundle: {read.server.out}")
+        judged = report["evaluation"]
+        found = None if judged is None else EvaluationReport.read(judged)
+        typer.echo(f"{len(report['rounds'])} rounds; {outcome(found, Path(read.server.out))}")
 
 
 def join_command(

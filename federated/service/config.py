@@ -5,6 +5,7 @@ The sections are the settings of the run itself, so that there is one place for 
 [server]      federated.settings.ServerSettings: bundle, files, who must be there, deadlines
 [rounds]      federated.round_core.RoundOptions
 [privacy]     federated.privacy.options.PrivacyOptions; its presence makes the rounds private
+[evaluation]  federated.evaluation.options.EvaluationOptions; its presence lets devices judge
 [deployment]  DeploymentOptions, below
 
 What is left out has its default; paths are relative to the file. `default_config` writes one.
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_sdk.errors import InvalidOptionError
+from federated.evaluation.options import EvaluationOptions  # noqa: TC001, as the next
 from federated.privacy.options import PrivacyOptions  # noqa: TC001, read by get_type_hints
 from federated.round_core import RoundOptions
 from federated.settings import SERVER_PATHS, ServerSettings, encode_run_config
@@ -115,17 +117,19 @@ class CoordinatorConfig:
         server: Files, who must be there, deadlines.
         rounds: The rounds.
         privacy: Makes them private; None: no noise.
+        evaluation: How devices judge the candidate before it is promoted; None: they do not.
         deployment: The SuperLink.
     """
 
     server: ServerSettings
     rounds: RoundOptions = field(default_factory=RoundOptions)
     privacy: PrivacyOptions | None = None
+    evaluation: EvaluationOptions | None = None
     deployment: DeploymentOptions = field(default_factory=DeploymentOptions)
 
     def run_config(self) -> dict[str, str | int | float]:
         """What the ServerApp is given."""
-        return encode_run_config(self.server, self.rounds, self.privacy)
+        return encode_run_config(self.server, self.rounds, self.privacy, evaluation=self.evaluation)
 
 
 def read_config(path: Path) -> CoordinatorConfig:

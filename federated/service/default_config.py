@@ -13,6 +13,7 @@ import textwrap
 from dataclasses import MISSING, fields
 from typing import Any
 
+from federated.evaluation.options import EvaluationOptions
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
 from federated.service.config import SERVER_DEFAULTS, DeploymentOptions
@@ -25,6 +26,10 @@ _HEAD = """\
 """
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 _SET_BY_SERVE = "nodes"
+_OPTIONAL = {
+    "privacy": "To make the rounds private, uncomment [privacy] and what you set in it.",
+    "evaluation": "To have devices judge the new bundle first, uncomment [evaluation] likewise.",
+}
 
 
 def default_config() -> str:
@@ -34,14 +39,12 @@ def default_config() -> str:
         ("server", ServerSettings, SERVER_DEFAULTS),
         ("rounds", RoundOptions, {}),
         ("privacy", PrivacyOptions, {}),
+        ("evaluation", EvaluationOptions, {}),
         ("deployment", DeploymentOptions, {}),
     ):
-        optional = kind is PrivacyOptions
-        note = (
-            "# To make the rounds private, remove the # before [privacy] and before what you set."
-        )
-        parts.append(f"{note}\n# [{name}]" if optional else f"[{name}]")
-        parts.extend(_keys(kind, dict(defaults), commented=optional))
+        note = _OPTIONAL.get(name)
+        parts.append(f"[{name}]" if note is None else f"# {note}\n# [{name}]")
+        parts.extend(_keys(kind, dict(defaults), commented=note is not None))
         parts.append("")
     return "\n".join(parts)
 

@@ -85,7 +85,8 @@ def _prepare(config: CoordinatorConfig, files: DeploymentFiles) -> None:
         raise InvalidOptionError(msg)
     users = sorted(read_roster(files.roster).clients)
     if config.privacy is not None and users and not interrupted:
-        check_budget(config.privacy, Path(server.ledger), config.rounds, users)
+        ledger = Path(server.ledger)
+        check_budget(config.privacy, ledger, config.rounds, users, config.evaluation)
     ensure_certificates(files, config.deployment)
     for folder in (files.logs, files.flower_home, Path(server.report).parent):
         folder.mkdir(parents=True, exist_ok=True)
@@ -228,8 +229,8 @@ class _Service:
         if is_held(self._checkpoint):
             self._lock_seen, self._since = True, time.monotonic()
             return False
-        if Path(self._config.server.report).exists() and not self._checkpoint.exists():
-            return True  # the last that a ServerApp does, whatever becomes of its process then
+        if Path(self._config.server.report).exists():
+            return True  # the last that a ServerApp writes, whatever becomes of its process then
         refusal = refusal_path(self._config.server)
         if refusal.exists():
             msg = f"the rounds are refused: {refusal.read_text('utf-8')}"

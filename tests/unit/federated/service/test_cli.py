@@ -75,7 +75,7 @@ def test_serve_signs_what_the_rounds_wrote_and_keeps_the_key(
         del say
         given.append(config)
         rewrite(tiny_labelled_bundle, tmp_path / "next-bundle", version=2)
-        return {"rounds": [1, 2, 3]}
+        return {"rounds": [1, 2, 3], "bundle_digest": "d", "evaluation": None}
 
     monkeypatch.setattr(serve_module, "serve", serve)
     run("init")

@@ -6,16 +6,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_sdk.errors import InvalidOptionError
+from federated.evaluation.options import EvaluationOptions
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
 from federated.service.config import SERVER_DEFAULTS, DeploymentOptions, read_config
 from federated.service.default_config import attribute_docs, default_config
-from federated.settings import SERVER_PATHS, ServerSettings, decode_privacy, decode_run_config
+from federated.settings import (
+    SERVER_PATHS,
+    ServerSettings,
+    decode_evaluation,
+    decode_privacy,
+    decode_run_config,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS = (ServerSettings, RoundOptions, PrivacyOptions, DeploymentOptions)
+KINDS = (ServerSettings, RoundOptions, PrivacyOptions, EvaluationOptions, DeploymentOptions)
 
 
 @pytest.fixture
@@ -30,6 +37,7 @@ def test_the_written_config_is_read_back_as_the_defaults(file: Path) -> None:
     assert read == read_config(file)
     assert read.rounds == RoundOptions()
     assert read.privacy is None
+    assert read.evaluation is None
     assert read.server.round_deadline_s == SERVER_DEFAULTS["round_deadline_s"]
 
 
@@ -67,11 +75,15 @@ def test_every_path_among_the_settings_is_known() -> None:
 
 
 def test_the_server_app_is_given_what_the_file_says(file: Path) -> None:
-    file.write_text("[server]\nmin_clients = 4\n[rounds]\ncohort_size = 3\n[privacy]\ndelta = 1e-6")
+    file.write_text(
+        "[server]\nmin_clients = 4\n[rounds]\ncohort_size = 3\n[privacy]\ndelta = 1e-6\n"
+        "[evaluation]\nmin_devices = 3"
+    )
     read = read_config(file)
     given = read.run_config()
     assert decode_run_config(given) == (read.server, read.rounds)
     assert decode_privacy(given) == read.privacy
+    assert decode_evaluation(given) == read.evaluation == EvaluationOptions(min_devices=3)
 
 
 @pytest.mark.parametrize(
