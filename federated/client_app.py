@@ -16,10 +16,13 @@ from flwr.clientapp import ClientApp
 from edge_sdk import FileKeyStore, Personalizer, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError
 from federated import messages
+from federated.evaluation.device import judge_candidate
 from federated.local_round import round_start
 from federated.settings import ClientSettings, decode_client_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flwr.app import Context, RecordDict
 
     from edge_sdk import KeyStore
@@ -42,12 +45,26 @@ def train(msg: Message, context: Context) -> Message:
 
     Nothing is raised: Flower would send the exception's text, which may quote user data.
     """
+    return _answered(
+        msg, lambda: take_part(msg.content, decode_client_settings(context.node_config))
+    )
+
+
+@app.evaluate()
+def evaluate(msg: Message, context: Context) -> Message:
+    """Judge a candidate bundle, or reply with an error's code; nothing is raised."""
+    return _answered(
+        msg, lambda: judge_candidate(msg.content, decode_client_settings(context.node_config))
+    )
+
+
+def _answered(msg: Message, answer: Callable[[], RecordDict]) -> Message:
     try:
-        content = take_part(msg.content, decode_client_settings(context.node_config))
+        content = answer()
     except EdgeError as error:
         _log.warning("this device takes no part in the round: %s", error)
         content = messages.encode_failure(error.code)
-    except Exception as error:  # noqa: BLE001 - see the docstring; the text is not logged either
+    except Exception as error:  # noqa: BLE001 - Flower would send the text; it is not logged either
         frames = "".join(traceback.format_tb(error.__traceback__))
         _log.error("the round failed on this device: %s\n%s", type(error).__name__, frames)
         content = messages.encode_failure(messages.INTERNAL_FAILURE)

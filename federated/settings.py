@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
+from federated.evaluation.options import EvaluationOptions
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Scalar = str | int | float
-    _Settings = TypeVar("_Settings", "ServerSettings", RoundOptions, PrivacyOptions)
+    _Settings = TypeVar(
+        "_Settings", "ServerSettings", RoundOptions, PrivacyOptions, EvaluationOptions
+    )
 
 _KINDS: dict[str, type[str | int | float]] = {
     "str": str,
@@ -28,8 +32,14 @@ _KINDS: dict[str, type[str | int | float]] = {
     "int | None": int,
 }
 
+SERVER_PATHS = frozenset({"bundle", "out", "report", "ledger", "checkpoint", "nodes", "run_log"})
+"""The fields of `ServerSettings` that name files or folders."""
+
 _PRIVACY = "privacy-"
 """Begins the keys of a run config's section on privacy; without any of them no noise is added."""
+
+_EVALUATION = "evaluation-"
+"""The same of the judging of the candidate; without any of them it is promoted as it is."""
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -73,6 +83,10 @@ class ServerSettings:
         ledger: File with what the population has spent; needed where rounds are private.
         checkpoint: File that is written after each round, and that an interrupted run goes on from;
             empty for `out` with `.checkpoint` added.
+        nodes: File that names the client of each registered node, written by `serve`; a node that
+            says it is another's takes no part. Empty where nodes are not authenticated.
+        run_log: File that gets a line for each round (docs/RUN_LOG.md); empty for `out` with
+            `.run.jsonl` added.
     """
 
     bundle: str
@@ -84,6 +98,8 @@ class ServerSettings:
     min_replies: int = 0
     ledger: str = ""
     checkpoint: str = ""
+    nodes: str = ""
+    run_log: str = ""
 
     def __post_init__(self) -> None:
         if self.min_clients < 1:
@@ -97,6 +113,16 @@ class ServerSettings:
             if not (math.isfinite(value) and value > 0):
                 msg = f"{name} must be finite and > 0, got {value}"
                 raise InvalidOptionError(msg)
+
+
+def checkpoint_path(settings: ServerSettings) -> Path:
+    """Where a run's checkpoint is."""
+    return Path(settings.checkpoint or f"{settings.out}.checkpoint")
+
+
+def refusal_path(settings: ServerSettings) -> Path:
+    """Where the ServerApp says why it refuses the rounds: an error that comes again next time."""
+    return Path(f"{settings.report}.refused")
 
 
 def check_client_id(client_id: str) -> str:
@@ -136,13 +162,18 @@ def decode_client_settings(config: Mapping[str, object]) -> ClientSettings:
 
 
 def encode_run_config(
-    settings: ServerSettings, options: RoundOptions, privacy: PrivacyOptions | None = None
+    settings: ServerSettings,
+    options: RoundOptions,
+    privacy: PrivacyOptions | None = None,
+    *,
+    evaluation: EvaluationOptions | None = None,
 ) -> dict[str, Scalar]:
     """Write all as one flat run config: dashes for underscores, None left out."""
     values = asdict(settings) | asdict(options)
     config = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
-    if privacy is not None:
-        config |= {_PRIVACY + name.replace("_", "-"): v for name, v in asdict(privacy).items()}
+    for prefix, section in ((_PRIVACY, privacy), (_EVALUATION, evaluation)):
+        if section is not None:
+            config |= {prefix + name.replace("_", "-"): v for name, v in asdict(section).items()}
     return config
 
 
@@ -162,14 +193,29 @@ def decode_privacy(config: Mapping[str, object]) -> PrivacyOptions | None:
         InvalidOptionError: A key is unknown (a mistyped one would leave a default in force), has
             the wrong type, or is out of range.
     """
-    section = {key for key in config if key.startswith(_PRIVACY)}
+    return _decode_section(PrivacyOptions, config, _PRIVACY)
+
+
+def decode_evaluation(config: Mapping[str, object]) -> EvaluationOptions | None:
+    """Read a run config's section on the judging of the candidate; None where there is none.
+
+    Raises:
+        InvalidOptionError: As `decode_privacy`.
+    """
+    return _decode_section(EvaluationOptions, config, _EVALUATION)
+
+
+def _decode_section(
+    cls: type[_Settings], config: Mapping[str, object], prefix: str
+) -> _Settings | None:
+    section = {key for key in config if key.startswith(prefix)}
     if not section:
         return None
-    known = {_PRIVACY + field.name.replace("_", "-") for field in fields(PrivacyOptions)}
-    if section - known:
-        msg = f"the run config's {sorted(section - known)} are not privacy options"
+    unknown = section - {prefix + field.name.replace("_", "-") for field in fields(cls)}
+    if unknown:
+        msg = f"the run config's {sorted(unknown)} are not options of that section"
         raise InvalidOptionError(msg)
-    return _decode(PrivacyOptions, config, _PRIVACY)
+    return _decode(cls, config, prefix)
 
 
 def _decode(cls: type[_Settings], config: Mapping[str, object], prefix: str = "") -> _Settings:
