@@ -11,9 +11,9 @@ from edge_sdk.audit_entries import (
     EpsilonSpent,
     Erased,
     Forgot,
+    JudgementSent,
     RolledBack,
     Taught,
-    JudgementSent,
     UpdateSent,
 )
 
