@@ -1,8 +1,8 @@
 """What coding took from a device's last update, kept to be added to its next one (error feedback).
 
-Karimireddy et al., "Error Feedback Fixes SignSGD", ICML 2019: what is not sent now is sent later and
-not lost. A residual says something of the examples that it came from, so it is kept as they are:
-sealed in the personal store, and gone with whatever is forgotten.
+Karimireddy et al., "Error Feedback Fixes SignSGD", ICML 2019: what is not sent now is sent later
+and not lost. A residual says something of the examples that it came from, so it is kept as they
+are: sealed in the personal store, and gone with whatever is forgotten.
 """
 
 from __future__ import annotations

@@ -17,9 +17,13 @@ from edge_sdk import FileKeyStore, Personalizer, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError
 from federated import messages
 from federated.local_round import round_start
+from federated.secure.grid_client import answer_stage
+from federated.secure.stage_records import ACTION
 from federated.settings import ClientSettings, decode_client_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flwr.app import Context, RecordDict
 
     from edge_sdk import KeyStore
@@ -42,12 +46,29 @@ def train(msg: Message, context: Context) -> Message:
 
     Nothing is raised: Flower would send the exception's text, which may quote user data.
     """
+    return _answered(
+        msg, lambda: take_part(msg.content, decode_client_settings(context.node_config))
+    )
+
+
+@app.train(ACTION)
+def masked(msg: Message, context: Context) -> Message:
+    """Answer one stage of a masked round, or reply with an error's code; nothing is raised."""
+    return _answered(
+        msg,
+        lambda: answer_stage(
+            msg.content, decode_client_settings(context.node_config), context.state
+        ),
+    )
+
+
+def _answered(msg: Message, answer: Callable[[], RecordDict]) -> Message:
     try:
-        content = take_part(msg.content, decode_client_settings(context.node_config))
+        content = answer()
     except EdgeError as error:
         _log.warning("this device takes no part in the round: %s", error)
         content = messages.encode_failure(error.code)
-    except Exception as error:  # noqa: BLE001 - see the docstring; the text is not logged either
+    except Exception as error:  # noqa: BLE001 - Flower would send the text; it is not logged either
         frames = "".join(traceback.format_tb(error.__traceback__))
         _log.error("the round failed on this device: %s\n%s", type(error).__name__, frames)
         content = messages.encode_failure(messages.INTERNAL_FAILURE)

@@ -18,6 +18,7 @@ from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import unflatten
 from edge_sdk.update import joint_norm
 from federated.privacy.mechanism import (
+    DecodedSum,
     SecureSum,
     next_clipping_norm,
     release,
@@ -40,6 +41,7 @@ from federated.rounds.records import (
 )
 from federated.rounds.sampling import sample_cohort
 from federated.rounds.server_optimizer import server_step
+from federated.rounds.sums import sum_report, too_few
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,9 +52,11 @@ if TYPE_CHECKING:
     from federated.rounds.admission import Admitted
     from federated.rounds.records import Tensors
 
-    Collect: TypeAlias = Callable[[RoundTask], Sequence[Reply] | SecureSum]
+    Outcome: TypeAlias = Sequence[Reply] | SecureSum | DecodedSum
+    Collect: TypeAlias = Callable[[RoundTask], Outcome]
 
 __all__ = [
+    "DecodedSum",
     "PrivateRounds",
     "Refusal",
     "Reply",
@@ -101,7 +105,7 @@ def run_rounds(
         bundle_digest: The bundle that every update must rest on.
         options: Rounds, cohort, step, bound, seed.
         collect: Sends a task to its cohort and returns the replies in time, in the order they came;
-            of a round with distributed noise, the sum.
+            of a masked round, or one with distributed noise, the sum.
         on_round: Called after each round with its report and the new shared tensors.
         privacy: Makes the rounds private; None adds no noise.
         start: Go on from here, in place of the start.
@@ -113,7 +117,6 @@ def run_rounds(
 
     Raises:
         BudgetExhaustedError: The budget does not allow the next round; what was kept stands.
-        TooFewContributorsError: Too few devices added noise to a sum.
         DivergedError: A server step left the finite numbers.
         InvalidOptionError: The options cannot be had together.
     """
@@ -161,7 +164,7 @@ def apply_round(
 def next_state(
     state: RunState,
     task: RoundTask,
-    outcome: Sequence[Reply] | SecureSum,
+    outcome: Outcome,
     options: RoundOptions,
     privacy: PrivateRounds | None,
     num_clients: int,
@@ -181,9 +184,14 @@ def next_state(
     """
     if privacy is None:
         if isinstance(outcome, SecureSum):
-            msg = "a sum without single updates needs rounds with distributed noise"
+            msg = "a sum on the grid of a round with noise needs a round with noise"
             raise InvalidOptionError(msg)
+        if isinstance(outcome, DecodedSum):
+            return _summed_round(state, task, outcome, options)
         return _plain_round(state, task, admit(task, outcome), options)
+    if isinstance(outcome, DecodedSum):
+        msg = "rounds with noise need sums on the grid of their noise"
+        raise InvalidOptionError(msg)
     return _private_round(state, task, outcome, options, privacy, num_clients)
 
 
@@ -197,13 +205,27 @@ def _plain_round(
         direction = aggregate(updates, shared, options)
         shared, moments, step_norm = server_step(shared, direction, moments, options)
     norms = [joint_norm(delta) for delta in updates.values()]
-    report = _report(
-        task,
-        admitted,
+    report = replace(
+        _report(task, admitted),
         mean_update_norm=math.fsum(norms) / len(norms) if norms else 0.0,
         step_norm=step_norm,
         denominator=float(len(updates)),
     )
+    return _after(state, shared, moments, task.clipping_norm, report)
+
+
+def _summed_round(
+    state: RunState, task: RoundTask, outcome: DecodedSum, options: RoundOptions
+) -> RunState:
+    """A round of which the server knows the sum only; without any sum nothing changes."""
+    report = sum_report(task, outcome)
+    shared, moments = state.shared, state.optimizer
+    if outcome.num_contributors:
+        shapes = {name: value.shape for name, value in shared.items()}
+        direction = unflatten(outcome.total / outcome.num_contributors, shapes)
+        shared, moments, step_norm = server_step(shared, direction, moments, options)
+        denominator = float(outcome.num_contributors)
+        report = replace(report, step_norm=step_norm, denominator=denominator)
     return _after(state, shared, moments, task.clipping_norm, report)
 
 
@@ -220,15 +242,14 @@ def _private_round(
     bound = task.clipping_norm
     num_noises = 1
     if isinstance(outcome, SecureSum):
-        total = release_noised(outcome, plan)
+        report = sum_report(task, outcome)
         num_accepted = outcome.num_contributors
-        report = RoundReport(
-            server_round=task.server_round,
-            num_sampled=len(task.cohort),
-            num_accepted=num_accepted,
-            num_missing=len(task.cohort) - num_accepted - sum(outcome.failed.values()),
-            failed=dict(sorted(outcome.failed.items())),
-        )
+        if num_accepted < max(plan.min_contributors, 1):  # who is there says nothing of their data
+            return _after(state, state.shared, state.optimizer, bound, too_few(report))
+        if plan.device is None:
+            total = release(outcome.total, plan, privacy.words(task.server_round, "noise"))
+        else:
+            total = release_noised(outcome, plan)
     else:
         if plan.device is not None:
             msg = "rounds with distributed noise need the sum, not single updates"
@@ -281,7 +302,7 @@ def _after(
     )
 
 
-def _report(task: RoundTask, admitted: Admitted, **figures: float) -> RoundReport:
+def _report(task: RoundTask, admitted: Admitted) -> RoundReport:
     return RoundReport(
         server_round=task.server_round,
         num_sampled=len(task.cohort),
@@ -291,5 +312,5 @@ def _report(task: RoundTask, admitted: Admitted, **figures: float) -> RoundRepor
         refused=admitted.refused,
         failed=admitted.failed,
         clipping_norm=task.clipping_norm,
-        **figures,
+        bytes_received=admitted.bytes_received,
     )

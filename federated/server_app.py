@@ -26,7 +26,15 @@ from federated.local_round import shared_tensors
 from federated.next_bundle import RunSummary, write_next_bundle
 from federated.round_core import Refusal, Reply, run_rounds
 from federated.run_files import open_run
-from federated.settings import ServerSettings, decode_privacy, decode_run_config
+from federated.secure.grid_group import CRASHED, GridLink
+from federated.secure.grid_server import MaskedRounds
+from federated.secure.options import MaskingOptions, check_masking
+from federated.settings import (
+    ServerSettings,
+    decode_masking,
+    decode_privacy,
+    decode_run_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,8 +44,6 @@ if TYPE_CHECKING:
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
-
-CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
 
 # what Flower raises on a reply whose bytes are not what they say
 _UNDECODABLE = (
@@ -67,7 +73,13 @@ def main(grid: Grid, context: Context) -> None:
         NotEnoughClientsError: Too few clients came online in time.
     """
     settings, options = decode_run_config(context.run_config)
-    privacy = private_setup(settings, decode_privacy(context.run_config))
+    masking = decode_masking(context.run_config)
+    noise = decode_privacy(context.run_config)
+    privacy = private_setup(settings, noise, masking)
+    masked = None
+    if masking is not None:
+        check_masking(masking, options, noise)
+        masked = MaskedRounds.open(masking, noise)
     bundle = open_bundle(settings.bundle)
     if Path(settings.out).exists():
         msg = "the folder of the new bundle exists; name one that does not"
@@ -82,7 +94,11 @@ def main(grid: Grid, context: Context) -> None:
             sorted(nodes),
             bundle.digest,
             options,
-            lambda task: collect(grid, task, nodes, settings),
+            lambda task: (
+                collect(grid, task, nodes, settings)
+                if masked is None
+                else masked.collect(task, nodes, grid_link(grid))
+            ),
             on_round=lambda report, _: _log.info("%s", report),
             privacy=run.private_rounds,
             start=run.start,
@@ -103,7 +119,20 @@ def main(grid: Grid, context: Context) -> None:
     partial.replace(settings.report)
 
 
-def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> PrivacySetup | None:
+def grid_link(grid: Grid) -> GridLink:
+    """The Grid, as masked rounds use it."""
+    return GridLink(
+        push=lambda outgoing: _push(grid, outgoing),
+        pull=lambda pending: _pull(grid, pending),
+        poll_s=_POLL_S,
+    )
+
+
+def private_setup(
+    settings: ServerSettings,
+    options: PrivacyOptions | None,
+    masking: MaskingOptions | None = None,
+) -> PrivacySetup | None:
     """What a private run needs; None for one without noise.
 
     Raises:
@@ -114,7 +143,7 @@ def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> P
     if not settings.ledger:
         msg = "private rounds need a ledger: set it to a file that is kept as long as the users are"
         raise InvalidOptionError(msg)
-    if options.noise == "distributed":
+    if options.noise == "distributed" and masking is None:
         msg = "distributed noise needs secure aggregation, or the server sees every noised update"
         raise InvalidOptionError(msg)
     if settings.min_replies:

@@ -7,19 +7,28 @@ its node.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
+from federated.client_id import check_client_id
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
+from federated.secure.options import MaskingOptions
+from federated.secure.session import MIN_MEMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Scalar = str | int | float
-    _Settings = TypeVar("_Settings", "ServerSettings", RoundOptions, PrivacyOptions)
+    _Settings = TypeVar(
+        "_Settings",
+        "ClientSettings",
+        "ServerSettings",
+        RoundOptions,
+        PrivacyOptions,
+        MaskingOptions,
+    )
 
 _KINDS: dict[str, type[str | int | float]] = {
     "str": str,
@@ -30,8 +39,8 @@ _KINDS: dict[str, type[str | int | float]] = {
 
 _PRIVACY = "privacy-"
 """Begins the keys of a run config's section on privacy; without any of them no noise is added."""
-
-_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MASKING = "masking-"
+"""The same of secure aggregation; without any of them the server sees each update."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +55,14 @@ class ClientSettings:
             encrypted. A device whose key is elsewhere calls `client_app.take_part` with its own
             `KeyStore`.
         consent_id: The consent under which updates leave, for the audit log; empty for none.
+        identity_key: File with the device's private identity key (PEM), for masked rounds.
+        roster: File with the identity keys of all clients, from where the coordinator cannot change
+            them.
+        authority: File with the public key of the authority that signed the roster (PEM).
+        min_members: Least number of members of a group whose sum this device is in.
+        min_noise_multiplier: Least noise of a masked round that this device is in, over what its
+            own update changes in the sum; 0 takes part without noise too. Only distributed noise
+            counts: what a server adds, a device cannot see.
     """
 
     client_id: str
@@ -53,9 +70,23 @@ class ClientSettings:
     home: str
     key_file: str = ""
     consent_id: str = ""
+    identity_key: str = ""
+    roster: str = ""
+    authority: str = ""
+    min_members: int = 3
+    min_noise_multiplier: float = 0.0
 
     def __post_init__(self) -> None:
         check_client_id(self.client_id)
+        if not (self.client_id and self.bundle and self.home):
+            msg = "a client needs a client_id, a bundle and a home"
+            raise InvalidOptionError(msg)
+        if self.min_members < MIN_MEMBERS:
+            msg = f"min_members must be >= {MIN_MEMBERS}, got {self.min_members}"
+            raise InvalidOptionError(msg)
+        if not (math.isfinite(self.min_noise_multiplier) and self.min_noise_multiplier >= 0):
+            msg = f"min_noise_multiplier must be finite and >= 0, got {self.min_noise_multiplier}"
+            raise InvalidOptionError(msg)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,50 +130,33 @@ class ServerSettings:
                 raise InvalidOptionError(msg)
 
 
-def check_client_id(client_id: str) -> str:
-    """Return `client_id` if it is a valid one, else raise `InvalidOptionError`."""
-    if not _CLIENT_ID.fullmatch(client_id):
-        msg = "a client id must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
-        raise InvalidOptionError(msg)
-    return client_id
-
-
-def encode_client_settings(settings: ClientSettings) -> dict[str, str]:
-    """Write a node config."""
-    optional = {"key-file": settings.key_file, "consent-id": settings.consent_id}
+def encode_client_settings(settings: ClientSettings) -> dict[str, Scalar]:
+    """Write a node config: dashes for underscores, what is as by default left out."""
+    values = asdict(settings)
     return {
-        "client-id": settings.client_id,
-        "bundle": settings.bundle,
-        "home": settings.home,
-        **{name: value for name, value in optional.items() if value},
+        field.name.replace("_", "-"): values[field.name]
+        for field in fields(ClientSettings)
+        if values[field.name] != field.default
     }
 
 
 def decode_client_settings(config: Mapping[str, object]) -> ClientSettings:
     """Read a node config; raise `InvalidOptionError` where it does not fit."""
-    values = [config.get(key) for key in ("client-id", "bundle", "home")]
-    client_id, bundle, home = (value if isinstance(value, str) else "" for value in values)
-    if not (client_id and bundle and home):
-        msg = "the node config must name client-id, bundle and home, each a non-empty string"
-        raise InvalidOptionError(msg)
-    optional = [config.get(key, "") for key in ("key-file", "consent-id")]
-    if not all(isinstance(value, str) for value in optional):
-        msg = "key-file and consent-id of the node config must be strings"
-        raise InvalidOptionError(msg)
-    key_file, consent_id = (str(value) for value in optional)
-    return ClientSettings(
-        client_id=client_id, bundle=bundle, home=home, key_file=key_file, consent_id=consent_id
-    )
+    return _decode(ClientSettings, config, what="node config")
 
 
 def encode_run_config(
-    settings: ServerSettings, options: RoundOptions, privacy: PrivacyOptions | None = None
+    settings: ServerSettings,
+    options: RoundOptions,
+    privacy: PrivacyOptions | None = None,
+    masking: MaskingOptions | None = None,
 ) -> dict[str, Scalar]:
     """Write all as one flat run config: dashes for underscores, None left out."""
     values = asdict(settings) | asdict(options)
     config = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
-    if privacy is not None:
-        config |= {_PRIVACY + name.replace("_", "-"): v for name, v in asdict(privacy).items()}
+    for prefix, section in ((_PRIVACY, privacy), (_MASKING, masking)):
+        if section is not None:
+            config |= {prefix + name.replace("_", "-"): v for name, v in asdict(section).items()}
     return config
 
 
@@ -162,17 +176,38 @@ def decode_privacy(config: Mapping[str, object]) -> PrivacyOptions | None:
         InvalidOptionError: A key is unknown (a mistyped one would leave a default in force), has
             the wrong type, or is out of range.
     """
-    section = {key for key in config if key.startswith(_PRIVACY)}
+    return _decode_section(PrivacyOptions, config, _PRIVACY)
+
+
+def decode_masking(config: Mapping[str, object]) -> MaskingOptions | None:
+    """Read a run config's section on secure aggregation; None where there is none.
+
+    Raises:
+        InvalidOptionError: As `decode_privacy`.
+    """
+    return _decode_section(MaskingOptions, config, _MASKING)
+
+
+def _decode_section(
+    cls: type[_Settings], config: Mapping[str, object], prefix: str
+) -> _Settings | None:
+    section = {key for key in config if key.startswith(prefix)}
     if not section:
         return None
-    known = {_PRIVACY + field.name.replace("_", "-") for field in fields(PrivacyOptions)}
-    if section - known:
-        msg = f"the run config's {sorted(section - known)} are not privacy options"
+    unknown = section - {prefix + field.name.replace("_", "-") for field in fields(cls)}
+    if unknown:
+        msg = f"the run config's {sorted(unknown)} are not options of that section"
         raise InvalidOptionError(msg)
-    return _decode(PrivacyOptions, config, _PRIVACY)
+    return _decode(cls, config, prefix)
 
 
-def _decode(cls: type[_Settings], config: Mapping[str, object], prefix: str = "") -> _Settings:
+def _decode(
+    cls: type[_Settings],
+    config: Mapping[str, object],
+    prefix: str = "",
+    *,
+    what: str = "run config",
+) -> _Settings:
     values: dict[str, Any] = {}
     for field in fields(cls):
         key = prefix + field.name.replace("_", "-")
@@ -182,7 +217,7 @@ def _decode(cls: type[_Settings], config: Mapping[str, object], prefix: str = ""
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:  # bool is an int, and not one here
-            msg = f"the run config's {key!r} must be of type {kind.__name__}"
+            msg = f"the {what}'s {key!r} must be of type {kind.__name__}"
             raise InvalidOptionError(msg)
         values[field.name] = value
     return cls(**values)

@@ -9,7 +9,7 @@ rounded up to an integer.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +54,43 @@ class DeviceNoise:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SumCounts:
+    """What happened while a sum was collected, beside what is in it.
+
+    Attributes:
+        refused: Messages that were refused, by the code of the error.
+        given_up: Groups that gave their sum up, by the code of the error.
+        num_missing: Devices asked that are in no sum and did not say why; None where that is all of
+            those that neither contributed nor reported an error.
+        bytes_received: From devices, contents of messages.
+        bytes_sent: To devices, contents of messages.
+    """
+
+    refused: Mapping[str, int] = field(default_factory=dict)
+    given_up: Mapping[str, int] = field(default_factory=dict)
+    num_missing: int | None = None
+    bytes_received: int = 0
+    bytes_sent: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedSum:
+    """A sum of a round without noise, in the updates' own units; nothing of anyone.
+
+    Attributes:
+        total: float64 `[size]`.
+        num_contributors: How many devices are in it.
+        failed: Devices that reported an error, by its code.
+        counts: What else happened on the way to a masked sum.
+    """
+
+    total: NDArray[np.float64]
+    num_contributors: int
+    failed: Mapping[str, int]
+    counts: SumCounts = field(default_factory=SumCounts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SecureSum:
     """What the server has of a round whose devices add the noise: a sum, and nothing of anyone.
 
@@ -61,11 +98,13 @@ class SecureSum:
         total: Sum of what the devices sent, int64 `[size]`.
         num_contributors: How many of them are in it.
         failed: Devices that reported an error, by its code.
+        counts: What else happened on the way to a masked sum.
     """
 
     total: NDArray[np.int64]
     num_contributors: int
     failed: Mapping[str, int]
+    counts: SumCounts = field(default_factory=SumCounts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

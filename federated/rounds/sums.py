@@ -1,0 +1,39 @@
+"""Reports of rounds of which the server has a sum, and no single update."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from federated.errors import TooFewContributorsError
+from federated.rounds.records import RoundReport
+
+if TYPE_CHECKING:
+    from federated.privacy.mechanism import DecodedSum, SecureSum
+    from federated.rounds.records import RoundTask
+
+
+def sum_report(task: RoundTask, outcome: SecureSum | DecodedSum) -> RoundReport:
+    """What there is to say of a round before its sum is used."""
+    counts, num_accepted = outcome.counts, outcome.num_contributors
+    missing = counts.num_missing
+    if missing is None:
+        missing = len(task.cohort) - num_accepted - sum(outcome.failed.values())
+    return RoundReport(
+        server_round=task.server_round,
+        num_sampled=len(task.cohort),
+        num_accepted=num_accepted,
+        num_missing=missing,
+        mean_update_norm=None,
+        clipping_norm=task.clipping_norm,
+        refused=dict(sorted(counts.refused.items())),
+        failed=dict(sorted(outcome.failed.items())),
+        given_up=dict(sorted(counts.given_up.items())),
+        bytes_received=counts.bytes_received,
+    )
+
+
+def too_few(report: RoundReport) -> RoundReport:
+    """Of a round that is refused: fewer devices than its noise needs, so that nothing is used."""
+    given_up = {**report.given_up, TooFewContributorsError.code: 1}
+    return replace(report, num_accepted=0, given_up=given_up)
