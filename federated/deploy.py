@@ -24,6 +24,8 @@ from edge_sdk.errors import InvalidOptionError
 from edge_sdk.update import shareable_names
 from federated.errors import DeploymentError
 from federated.processes import ProcessSet
+from federated.secure.enrolment import enrolled
+from federated.secure.options import check_masking
 from federated.settings import (
     ClientSettings,
     ServerSettings,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from federated.privacy.options import PrivacyOptions
     from federated.round_core import RoundOptions
+    from federated.secure.options import MaskingOptions
 
 _HOST = "127.0.0.1"
 _CONNECTION = "loopback"
@@ -90,6 +93,8 @@ class DeployOptions:
         run_deadline_s: When the whole run is given up, seconds.
         min_replies: Updates that close a round early; 0 waits for the whole cohort.
         environment: Variables to add to the environment of every process.
+        masking: Makes the rounds masked; all devices then check the same roster.
+        identities: Folder with each client's identity key, NAME.pem; needed with `masking`.
     """
 
     join_deadline_s: float = 120.0
@@ -97,6 +102,8 @@ class DeployOptions:
     run_deadline_s: float = 3600.0
     min_replies: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    masking: MaskingOptions | None = None
+    identities: Path | None = None
 
 
 def run_on_loopback(
@@ -135,6 +142,9 @@ def run_on_loopback(
     """
     deploy = deploy or DeployOptions()
     clients = _clients(bundle, homes)
+    if deploy.masking is not None:
+        check_masking(deploy.masking, rounds, privacy)
+        clients = enrolled(clients, deploy.masking, deploy.identities)
     if not shareable_names(open_bundle(bundle).manifest):
         msg = "rounds on this bundle can share nothing; name its labels first (federated label)"
         raise InvalidOptionError(msg)
@@ -155,7 +165,7 @@ def run_on_loopback(
             min_replies=deploy.min_replies,
             ledger="" if ledger is None else str(ledger.resolve()),
         )
-        config = encode_run_config(settings, rounds, privacy)
+        config = encode_run_config(settings, rounds, privacy, deploy.masking)
         report = _run(work, clients, settings.report, config, deploy)
     except DeploymentError:
         raise  # keeps the logs that its message names

@@ -187,17 +187,6 @@ def _decode_array(array: Array) -> NDArray[np.float32]:
         raise BadUpdateError(msg) from error
 
 
-def content_bytes(content: RecordDict) -> int:
-    """Size of what a message's records hold, without names and framing."""
-    size = 0
-    for record in content.values():
-        if isinstance(record, ArrayRecord):
-            size += sum(len(array.data) for array in record.values())
-        elif isinstance(record, ConfigRecord):
-            size += sum(_size(value) for value in record.values())
-    return size
-
-
 def record_of(content: RecordDict, key: str, kind: type[_T]) -> _T:
     """The record under a key; raise `BadUpdateError` where there is none of that kind."""
     value = content.get(key)
@@ -218,7 +207,3 @@ def malformed(what: str) -> NoReturn:
     """Raise `BadUpdateError`."""
     msg = f"malformed record: {what}"
     raise BadUpdateError(msg)
-
-
-def _size(value: object) -> int:
-    return len(value) if isinstance(value, (bytes, str)) else 8

@@ -312,5 +312,4 @@ def _report(task: RoundTask, admitted: Admitted) -> RoundReport:
         refused=admitted.refused,
         failed=admitted.failed,
         clipping_norm=task.clipping_norm,
-        bytes_received=admitted.bytes_received,
     )

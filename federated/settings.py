@@ -78,8 +78,8 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         check_client_id(self.client_id)
-        if not (self.client_id and self.bundle and self.home):
-            msg = "a client needs a client_id, a bundle and a home"
+        if not (self.bundle and self.home):
+            msg = "a client needs a bundle and a home"
             raise InvalidOptionError(msg)
         if self.min_members < MIN_MEMBERS:
             msg = f"min_members must be >= {MIN_MEMBERS}, got {self.min_members}"

@@ -62,15 +62,11 @@ class SumCounts:
         given_up: Groups that gave their sum up, by the code of the error.
         num_missing: Devices asked that are in no sum and did not say why; None where that is all of
             those that neither contributed nor reported an error.
-        bytes_received: From devices, contents of messages.
-        bytes_sent: To devices, contents of messages.
     """
 
     refused: Mapping[str, int] = field(default_factory=dict)
     given_up: Mapping[str, int] = field(default_factory=dict)
     num_missing: int | None = None
-    bytes_received: int = 0
-    bytes_sent: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

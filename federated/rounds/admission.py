@@ -31,7 +31,6 @@ class Admitted:
         refused: Replies not used, by `Refusal`.
         failed: Clients that reported an error, by its code.
         num_missing: Sampled clients of which no reply was there.
-        bytes_received: Of all replies, those not used too.
     """
 
     updates: Mapping[str, Tensors]
@@ -39,7 +38,6 @@ class Admitted:
     refused: dict[str, int]
     failed: dict[str, int]
     num_missing: int
-    bytes_received: int = 0
 
 
 def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
@@ -75,7 +73,6 @@ def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
         refused=dict(sorted(refused.items())),
         failed=dict(sorted(failed.items())),
         num_missing=len(sampled - answered),
-        bytes_received=sum(reply.num_bytes for reply in replies),
     )
 
 

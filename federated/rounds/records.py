@@ -140,14 +140,12 @@ class Reply:
         update: The update, or None.
         failure: Code of the error the client reports, or `Refusal.MALFORMED`; None with an update.
         server_round: The round that the reply says it answers; None where the driver knows.
-        num_bytes: Size of the reply's content as it came; 0 where there is no wire.
     """
 
     client_id: str
     update: ModelUpdate | None = None
     failure: str | None = None
     server_round: int | None = None
-    num_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +168,6 @@ class RoundReport:
         denominator: What the sum was divided by.
         given_up: Of a masked round: groups that gave their sum up, by the code of the error. Where
             no sum is left, the round is refused: the shared state is unchanged.
-        bytes_received: From devices, contents of messages; 0 in a simulation.
     """
 
     server_round: int
@@ -186,7 +183,6 @@ class RoundReport:
     noise_deviation: float = 0.0
     denominator: float = 0.0
     given_up: dict[str, int] = field(default_factory=dict)
-    bytes_received: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,7 +29,6 @@ def sum_report(task: RoundTask, outcome: SecureSum | DecodedSum) -> RoundReport:
         refused=dict(sorted(counts.refused.items())),
         failed=dict(sorted(outcome.failed.items())),
         given_up=dict(sorted(counts.given_up.items())),
-        bytes_received=counts.bytes_received,
     )
 
 

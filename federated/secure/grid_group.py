@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from flwr.app import Message, MessageType, RecordDict
 
 from edge_sdk.errors import BadUpdateError
-from federated import messages
 from federated.secure.errors import SecureAggregationError
 from federated.secure.messages import Kind
 from federated.secure.stage_records import ACTION, Stage, decode_answer, encode_stage
@@ -69,8 +68,6 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     given_up: Counter[str] = field(default_factory=Counter)
     known: set[str] = field(default_factory=set)
-    bytes_received: int = 0
-    bytes_sent: int = 0
 
     def fail(self, client: str, code: str) -> None:
         """A client reports an error."""
@@ -83,7 +80,6 @@ class Tally:
             self.fail(client, CRASHED)
             return None
         content = msg.content if msg is not None and msg.has_content() else RecordDict()
-        self.bytes_received += messages.content_bytes(content)
         try:
             answer = decode_answer(content)
         except BadUpdateError as error:
@@ -149,7 +145,6 @@ class OpenGroup:
                 work=work,
             )
             content = encode_stage(stage, self._asked.instruction)
-            self._tally.bytes_sent += messages.content_bytes(content)
             node = self._asked.nodes[client]
             server_round = self._asked.work.instruction.server_round
             outgoing[node] = stage_message(content, node, server_round, self._deadline_s)

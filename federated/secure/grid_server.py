@@ -95,8 +95,6 @@ class MaskedRounds:
             refused=tally.refused,
             given_up=tally.given_up,
             num_missing=len(silent),
-            bytes_received=tally.bytes_received,
-            bytes_sent=tally.bytes_sent,
         )
         if self.privacy is not None:
             return SecureSum(
@@ -191,7 +189,6 @@ def _invite(
     pending = link.push(
         {node: stage_message(content, node, task.server_round, deadline_s) for node in clients}
     )
-    tally.bytes_sent += len(clients) * messages.content_bytes(content)
     closes = time.monotonic() + deadline_s
     there: list[str] = []
     while True:

@@ -1,4 +1,4 @@
-"""Devices of a masked round in one process: Flower's Grid is a queue, the ClientApp is the real one.
+"""Devices of a masked round in one process: the Grid is a queue, the ClientApp is the real one.
 
 Each message is answered by a fresh call of the ClientApp, as in a process of its own; what it may
 carry on is its node's context, which a test can lose or keep old.
