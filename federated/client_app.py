@@ -15,6 +15,8 @@ from flwr.clientapp import ClientApp
 
 from edge_sdk import FileKeyStore, Personalizer, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError
+from edge_sdk.random_words import SystemWords
+from edge_sdk.shared_update import ShareTerms
 from federated import messages
 from federated.local_round import round_start
 from federated.secure.grid_client import answer_stage
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
     from flwr.app import Context, RecordDict
 
-    from edge_sdk import KeyStore
+    from edge_sdk import KeyStore, ModelUpdate
+    from edge_sdk.arrays import Float32Array
 
 _log = logging.getLogger(__name__)
 
@@ -90,10 +93,22 @@ def take_part(
     if key is None and settings.key_file:
         key = FileKeyStore(settings.key_file)
     with Personalizer(bundle, home=settings.home, key=key) as personalizer:
-        update = personalizer.update(
-            instruction.clipping_norm,
+        return personalizer.share(
+            lambda made: encode_reply(made, instruction),
+            ShareTerms(
+                clipping_norm=instruction.clipping_norm,
+                steps=instruction.steps,
+                consent_id=settings.consent_id or None,
+            ),
             start=round_start(bundle, personalizer.initial_state, instruction.shared),
-            steps=instruction.steps,
-            consent_id=settings.consent_id or None,
         )
-    return messages.encode_update(update, instruction.server_round)
+
+
+def encode_reply(
+    made: ModelUpdate, asked: messages.Instruction
+) -> tuple[RecordDict, dict[str, Float32Array] | None]:
+    """The reply, and what coding it took from the update; None where it is sent as it is."""
+    if not asked.code.bits:
+        return messages.encode_update(made, asked.server_round), None
+    coded, residual = asked.code.encode(made.delta, SystemWords())
+    return messages.encode_coded(made.bundle_digest, asked.server_round, coded), residual

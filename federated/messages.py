@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import numpy as np
@@ -18,16 +18,20 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
 from edge_sdk.update import ModelUpdate
 from federated.client_id import check_client_id
+from federated.compress.coded_update import UpdateCode, decode_update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from edge_sdk.grid import Shapes
+
 TASK = "task"  # ConfigRecord: digest, bounds and number of the round
 SHARED = "shared"  # ArrayRecord: the tensors that are averaged
 UPDATE = "update"  # ConfigRecord: the bundle that the delta rests on
 DELTA = "delta"  # ArrayRecord: adapted minus received, clipped
+CODED = "coded"  # ConfigRecord: the same as one piece of code, in fewer bytes
 FAILURE = "failure"  # ConfigRecord: a code, never a text, which could hold user data
 CLIENT = "client"  # ConfigRecord: the stable id of the node's user
 
@@ -57,6 +61,7 @@ class Instruction:
         clipping_norm: L2 bound on the client's whole update.
         steps: Inner steps, or None for the bundle's own number.
         shared: The shared tensors as they are before the round, float32.
+        code: How the reply is coded.
     """
 
     server_round: int
@@ -64,6 +69,7 @@ class Instruction:
     clipping_norm: float
     steps: int | None
     shared: dict[str, NDArray[np.float32]]
+    code: UpdateCode = field(default_factory=UpdateCode)
 
 
 def encode_instruction(instruction: Instruction) -> RecordDict:
@@ -74,6 +80,8 @@ def encode_instruction(instruction: Instruction) -> RecordDict:
             "bundle-digest": instruction.bundle_digest,
             "clipping-norm": float(instruction.clipping_norm),
             "steps": _OWN_STEPS if instruction.steps is None else instruction.steps,
+            "update-bits": instruction.code.bits,
+            "update-keep": float(instruction.code.keep),
         }
     )
     return RecordDict({TASK: task, SHARED: _encode_tensors(instruction.shared)})
@@ -86,12 +94,20 @@ def decode_instruction(content: RecordDict) -> Instruction:
     clipping_norm = value_of(task, "clipping-norm", float)
     if steps < 0 or not 0 < clipping_norm < float("inf"):
         malformed("its steps or clipping norm are out of range")
+    try:
+        code = UpdateCode(
+            bits=value_of(task, "update-bits", int), keep=value_of(task, "update-keep", float)
+        )
+    except InvalidOptionError as error:
+        msg = "malformed record: its update cannot be coded so"
+        raise BadUpdateError(msg) from error
     return Instruction(
         server_round=value_of(task, "server-round", int),
         bundle_digest=value_of(task, "bundle-digest", str),
         clipping_norm=clipping_norm,
         steps=None if steps == _OWN_STEPS else steps,
         shared=_decode_tensors(content, SHARED),
+        code=code,
     )
 
 
@@ -99,6 +115,12 @@ def encode_update(update: ModelUpdate, server_round: int) -> RecordDict:
     """Write a client's update: its delta, the digest of its bundle and the round it answers."""
     about = ConfigRecord({"bundle-digest": update.bundle_digest, "server-round": server_round})
     return RecordDict({UPDATE: about, DELTA: _encode_tensors(update.delta)})
+
+
+def encode_coded(bundle_digest: str, server_round: int, coded: bytes) -> RecordDict:
+    """Write a client's update in fewer bytes (`federated.compress.coded_update`)."""
+    about = ConfigRecord({"bundle-digest": bundle_digest, "server-round": server_round})
+    return RecordDict({UPDATE: about, CODED: ConfigRecord({"data": coded})})
 
 
 def encode_failure(code: str) -> RecordDict:
@@ -120,8 +142,12 @@ def decode_failure(content: RecordDict) -> str | None:
     return code
 
 
-def decode_reply(content: RecordDict) -> ModelUpdate | str:
+def decode_reply(content: RecordDict, coded: Shapes | None = None) -> ModelUpdate | str:
     """Read a client's reply: its update, or the code of its error.
+
+    Args:
+        content: The reply.
+        coded: The shapes of the tensors where clients were asked to code them.
 
     Raises:
         BadUpdateError: The reply is malformed. Names and shapes are `round_core`'s to check.
@@ -130,9 +156,11 @@ def decode_reply(content: RecordDict) -> ModelUpdate | str:
     if failure is not None:
         return failure
     about = record_of(content, UPDATE, ConfigRecord)
-    return ModelUpdate(
-        bundle_digest=value_of(about, "bundle-digest", str), delta=_decode_tensors(content, DELTA)
-    )
+    digest = value_of(about, "bundle-digest", str)
+    if coded is None:
+        return ModelUpdate(bundle_digest=digest, delta=_decode_tensors(content, DELTA))
+    data = value_of(record_of(content, CODED, ConfigRecord), "data", bytes)
+    return ModelUpdate(bundle_digest=digest, delta=decode_update(data, coded))
 
 
 def decode_answered_round(content: RecordDict) -> int:

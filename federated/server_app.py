@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
 from federated import messages
+from federated.compress.coded_update import UpdateCode
 from federated.errors import NotEnoughClientsError
 from federated.local_round import shared_tensors
 from federated.next_bundle import RunSummary, write_next_bundle
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from flwr.app import Context
 
+    from edge_sdk.grid import Shapes
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
@@ -207,8 +209,11 @@ def collect(
             clipping_norm=task.clipping_norm,
             steps=task.steps,
             shared=dict(task.shared),
+            code=UpdateCode(bits=settings.update_bits, keep=settings.update_keep),
         )
     )
+    shapes = {name: value.shape for name, value in task.shared.items()}
+    coded = shapes if settings.update_bits else None
     deadline = time.monotonic() + settings.round_deadline_s
     clients = {nodes[client]: client for client in task.cohort}
     pending = _push(
@@ -227,7 +232,7 @@ def collect(
     wanted = settings.min_replies or task.close_at or len(task.cohort)
     replies: list[Reply] = []
     while pending:
-        replies += [read_reply(clients[node], msg) for node, msg in _pull(grid, pending)]
+        replies += [read_reply(clients[node], msg, coded) for node, msg in _pull(grid, pending)]
         enough = sum(reply.update is not None for reply in replies) >= wanted
         if enough or time.monotonic() >= deadline:
             break
@@ -235,13 +240,16 @@ def collect(
     return replies
 
 
-def read_reply(client_id: str, msg: Message | None) -> Reply:
-    """Turn one Flower message into a reply; a bad one is a reply too."""
+def read_reply(client_id: str, msg: Message | None, coded: Shapes | None = None) -> Reply:
+    """Turn one Flower message into a reply; a bad one is a reply too.
+
+    `coded` are the shapes of the tensors where clients were asked to code them.
+    """
     if msg is not None and msg.has_error():
         return Reply(client_id=client_id, failure=CRASHED)
     try:
         content = _content(msg)
-        answer = messages.decode_reply(content)
+        answer = messages.decode_reply(content, coded)
         if isinstance(answer, str):
             return Reply(client_id=client_id, failure=answer)
         answered = messages.decode_answered_round(content)

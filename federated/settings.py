@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
 from federated.client_id import check_client_id
+from federated.compress.coded_update import UpdateCode
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
 from federated.secure.options import MaskingOptions
@@ -104,6 +105,9 @@ class ServerSettings:
         ledger: File with what the population has spent; needed where rounds are private.
         checkpoint: File that is written after each round, and that an interrupted run goes on from;
             empty for `out` with `.checkpoint` added.
+        update_bits: 8 or 16: devices round their updates to so many bits, and carry what that takes
+            to their next one; 0 sends float32. For rounds without masks.
+        update_keep: Share of an update's entries that is sent, the largest, in (0, 1].
     """
 
     bundle: str
@@ -115,11 +119,14 @@ class ServerSettings:
     min_replies: int = 0
     ledger: str = ""
     checkpoint: str = ""
+    update_bits: int = 0
+    update_keep: float = 1.0
 
     def __post_init__(self) -> None:
         if self.min_clients < 1:
             msg = f"min_clients must be >= 1, got {self.min_clients}"
             raise InvalidOptionError(msg)
+        UpdateCode(bits=self.update_bits, keep=self.update_keep)
         if self.min_replies < 0:
             msg = f"min_replies must be >= 0, got {self.min_replies}"
             raise InvalidOptionError(msg)

@@ -70,37 +70,40 @@ class SumCounts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DecodedSum:
-    """A sum of a round without noise, in the updates' own units; nothing of anyone.
+class CohortTotal:
+    """What the server has of a round where it sees a sum, and nothing of anyone.
 
     Attributes:
-        total: float64 `[size]`.
-        num_contributors: How many devices are in it.
+        num_contributors: How many devices are in the sum.
         failed: Devices that reported an error, by its code.
         counts: What else happened on the way to a masked sum.
     """
 
-    total: NDArray[np.float64]
     num_contributors: int
     failed: Mapping[str, int]
     counts: SumCounts = field(default_factory=SumCounts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SecureSum:
-    """What the server has of a round whose devices add the noise: a sum, and nothing of anyone.
+class SecureSum(CohortTotal):
+    """The sum of a round with noise, on the grid of that noise.
 
     Attributes:
         total: Sum of what the devices sent, int64 `[size]`.
-        num_contributors: How many of them are in it.
-        failed: Devices that reported an error, by its code.
-        counts: What else happened on the way to a masked sum.
     """
 
     total: NDArray[np.int64]
-    num_contributors: int
-    failed: Mapping[str, int]
-    counts: SumCounts = field(default_factory=SumCounts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedSum(CohortTotal):
+    """The sum of a round without noise, in the updates' own units.
+
+    Attributes:
+        total: float64 `[size]`.
+    """
+
+    total: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

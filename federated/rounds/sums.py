@@ -9,11 +9,11 @@ from federated.errors import TooFewContributorsError
 from federated.rounds.records import RoundReport
 
 if TYPE_CHECKING:
-    from federated.privacy.mechanism import DecodedSum, SecureSum
+    from federated.privacy.mechanism import CohortTotal
     from federated.rounds.records import RoundTask
 
 
-def sum_report(task: RoundTask, outcome: SecureSum | DecodedSum) -> RoundReport:
+def sum_report(task: RoundTask, outcome: CohortTotal) -> RoundReport:
     """What there is to say of a round before its sum is used."""
     counts, num_accepted = outcome.counts, outcome.num_contributors
     missing = counts.num_missing

@@ -18,7 +18,6 @@ from federated.round_core import DecodedSum, RoundOptions, run_rounds
 from federated.secure.coding import FINE_STEPS
 from federated.secure.options import MaskingOptions
 from federated.secure.roster import Roster
-from federated.secure.session_vault import FILE_NAME
 from tests.support.tiny import class_examples
 
 if TYPE_CHECKING:
@@ -91,5 +90,5 @@ def test_a_masked_round_with_a_member_that_leaves_is_exact_to_the_bit(
     assert unflatten(flatten(got), shapes).keys() == got.keys()
 
     # Nothing of the session is left on a device that stayed.
-    left = {node for node in NODES if (tmp_path / "homes" / node / FILE_NAME).exists()}
+    left = {node for node in NODES if (tmp_path / "homes" / node / "masked-session").exists()}
     assert left == {LEAVES}

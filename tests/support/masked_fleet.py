@@ -14,10 +14,12 @@ import numpy as np
 from flwr.app import Context, Message, RecordDict
 
 from edge_sdk import Engine, Personalizer, open_bundle
+from edge_sdk.grid import Grid
 from edge_sdk.signing import SigningKey
 from federated import client_app
 from federated.local_round import shared_tensors
 from federated.round_core import RoundTask
+from federated.secure.coding import FINE_STEPS
 from federated.secure.grid_group import GridLink
 from federated.secure.grid_server import MaskedRounds
 from federated.secure.messages import Kind
@@ -168,6 +170,17 @@ def make_fleet(folder: Path, bundle: Path, num: int = 4, **masking: object) -> F
         **masking,
     }
     return Fleet(settings=settings, masking=MaskingOptions(**options))  # type: ignore[arg-type]
+
+
+def exact_sum(fleet: Fleet, clients: set[str]) -> np.ndarray:
+    """The sum of these clients' updates on the fine grid, computed without the protocol."""
+    updates = fleet.updates()
+    size = sum(value.size for value in next(iter(updates.values())).values())
+    grid = Grid(clipping_norm=CLIPPING_NORM, steps_in_norm=FINE_STEPS, size=size)
+    total = np.zeros(size, np.int64)
+    for client in clients:
+        grid.add_toward_zero(updates[client], total)
+    return total * grid.step
 
 
 STAGE_NAMES = {0: "INVITATION", **{int(kind): kind.name for kind in Kind if kind % 2}}
