@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from edge_sdk.discrete_gaussian import MAX_SIGMA
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
+from edge_sdk.grid import MAX_STEPS_IN_NORM
 from edge_sdk.update import ModelUpdate
 from federated.client_id import check_client_id
 from federated.compress.coded_update import UpdateCode, decode_update
+from federated.privacy.mechanism import DeviceNoise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +65,7 @@ class Instruction:
         steps: Inner steps, or None for the bundle's own number.
         shared: The shared tensors as they are before the round, float32.
         code: How the reply is coded.
+        noise: The noise that the device adds before its update leaves; None for none.
     """
 
     server_round: int
@@ -70,6 +74,7 @@ class Instruction:
     steps: int | None
     shared: dict[str, NDArray[np.float32]]
     code: UpdateCode = field(default_factory=UpdateCode)
+    noise: DeviceNoise | None = None
 
 
 def encode_instruction(instruction: Instruction) -> RecordDict:
@@ -82,6 +87,8 @@ def encode_instruction(instruction: Instruction) -> RecordDict:
             "steps": _OWN_STEPS if instruction.steps is None else instruction.steps,
             "update-bits": instruction.code.bits,
             "update-keep": float(instruction.code.keep),
+            "noise-steps": 0 if instruction.noise is None else instruction.noise.steps_in_norm,
+            "noise-sigma": 0 if instruction.noise is None else instruction.noise.sigma,
         }
     )
     return RecordDict({TASK: task, SHARED: _encode_tensors(instruction.shared)})
@@ -108,7 +115,17 @@ def decode_instruction(content: RecordDict) -> Instruction:
         steps=None if steps == _OWN_STEPS else steps,
         shared=_decode_tensors(content, SHARED),
         code=code,
+        noise=_decode_noise(task, code),
     )
+
+
+def _decode_noise(task: ConfigRecord, code: UpdateCode) -> DeviceNoise | None:
+    steps, sigma = value_of(task, "noise-steps", int), value_of(task, "noise-sigma", int)
+    if steps == 0 and sigma == 0:
+        return None
+    if not (1 <= steps <= MAX_STEPS_IN_NORM and 1 <= sigma <= MAX_SIGMA) or code.bits:
+        malformed("its noise cannot be had")
+    return DeviceNoise(steps_in_norm=steps, sigma=sigma)
 
 
 def encode_update(update: ModelUpdate, server_round: int) -> RecordDict:

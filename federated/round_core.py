@@ -17,16 +17,7 @@ import numpy as np
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import unflatten
 from edge_sdk.update import joint_norm
-from federated.privacy.mechanism import (
-    DecodedSum,
-    SecureSum,
-    next_clipping_norm,
-    release,
-    release_in_tree,
-    release_noised,
-    sum_on_grid,
-)
-from federated.privacy.tree import noise_count
+from federated.privacy.mechanism import DecodedSum, SecureSum
 from federated.rounds.admission import admit, check_update
 from federated.rounds.aggregation import aggregate
 from federated.rounds.planning import PrivateRounds, check_options, round_noise, round_task
@@ -39,9 +30,10 @@ from federated.rounds.records import (
     RunResult,
     RunState,
 )
+from federated.rounds.releasing import Released, release_sum, release_updates
+from federated.rounds.reporting import admitted_report, sum_report, too_few
 from federated.rounds.sampling import sample_cohort
 from federated.rounds.server_optimizer import server_step
-from federated.rounds.sums import sum_report, too_few
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -206,7 +198,7 @@ def _plain_round(
         shared, moments, step_norm = server_step(shared, direction, moments, options)
     norms = [joint_norm(delta) for delta in updates.values()]
     report = replace(
-        _report(task, admitted),
+        admitted_report(task, admitted),
         mean_update_norm=math.fsum(norms) / len(norms) if norms else 0.0,
         step_norm=step_norm,
         denominator=float(len(updates)),
@@ -239,49 +231,29 @@ def _private_round(
 ) -> RunState:
     plan = round_noise(state, privacy)
     denominator = float(min(options.cohort_size, num_clients))
-    bound = task.clipping_norm
-    num_noises = 1
     if isinstance(outcome, SecureSum):
         report = sum_report(task, outcome)
-        num_accepted = outcome.num_contributors
-        if num_accepted < max(plan.min_contributors, 1):  # who is there says nothing of their data
+        if report.num_accepted < max(plan.min_contributors, 1):
+            # who is there says nothing of their data, so to refuse the round costs nothing
+            bound = task.clipping_norm
             return _after(state, state.shared, state.optimizer, bound, too_few(report))
-        if plan.device is None:
-            total = release(outcome.total, plan, privacy.words(task.server_round, "noise"))
-        else:
-            total = release_noised(outcome, plan)
+        released = Released(total=release_sum(task, outcome, plan, privacy), report=report)
     else:
-        if plan.device is not None:
-            msg = "rounds with distributed noise need the sum, not single updates"
-            raise InvalidOptionError(msg)
-        admitted = admit(task, outcome)
-        updates = admitted.updates.values()
-        exact = sum_on_grid(updates, plan.grid)
-        words = privacy.words(task.server_round, "noise")
-        if privacy.options.tree_rounds:
-            leaf = task.server_round % privacy.options.tree_rounds + 1
-            nodes, used = ({}, frozenset[str]()) if leaf == 1 else (state.tree, state.used)
-            total, nodes = release_in_tree(exact, plan, nodes, leaf, words)
-            state = replace(state, tree=nodes, used=used | set(admitted.updates))
-            num_noises = noise_count(leaf)
-        else:
-            total = release(exact, plan, words)
-        if privacy.options.target_quantile:
-            words = privacy.words(task.server_round, "quantile")
-            bound = next_clipping_norm(updates, bound, privacy.options, denominator, words)
-        num_accepted = len(admitted.updates)
-        report = _report(task, admitted)
+        released = release_updates(state, task, outcome, plan, privacy, denominator)
+    state = replace(state, **released.tree)
+    report = released.report
     shapes = {name: value.shape for name, value in state.shared.items()}
-    direction = unflatten(total / denominator, shapes)
+    direction = unflatten(released.total / denominator, shapes)
     shared, moments, step_norm = server_step(state.shared, direction, state.optimizer, options)
     report = replace(
         report,
         mean_update_norm=None,
         step_norm=step_norm,
         clipping_norm=task.clipping_norm,
-        noise_deviation=plan.deviation(num_accepted) * math.sqrt(num_noises),
+        noise_deviation=plan.deviation(report.num_accepted) * math.sqrt(released.num_noises),
         denominator=denominator,
     )
+    bound = task.clipping_norm if released.next_bound is None else released.next_bound
     return _after(state, shared, moments, bound, report)
 
 
@@ -299,17 +271,4 @@ def _after(
         optimizer=moments,
         clipping_norm=clipping_norm,
         reports=(*state.reports, report),
-    )
-
-
-def _report(task: RoundTask, admitted: Admitted) -> RoundReport:
-    return RoundReport(
-        server_round=task.server_round,
-        num_sampled=len(task.cohort),
-        num_accepted=len(admitted.updates),
-        num_missing=admitted.num_missing,
-        num_clipped=admitted.num_clipped,
-        refused=admitted.refused,
-        failed=admitted.failed,
-        clipping_norm=task.clipping_norm,
     )

@@ -148,6 +148,9 @@ def private_setup(
     if options.noise == "distributed" and masking is None:
         msg = "distributed noise needs secure aggregation, or the server sees every noised update"
         raise InvalidOptionError(msg)
+    if options.noise == "local" and settings.update_bits:
+        msg = "local noise is added on its own grid; set update_bits to 0"
+        raise InvalidOptionError(msg)
     if settings.min_replies:
         msg = (
             "min_replies closes a round at a number of replies, so that one user can displace "
@@ -210,6 +213,7 @@ def collect(
             steps=task.steps,
             shared=dict(task.shared),
             code=UpdateCode(bits=settings.update_bits, keep=settings.update_keep),
+            noise=task.device_noise,
         )
     )
     shapes = {name: value.shape for name, value in task.shared.items()}

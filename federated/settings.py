@@ -64,6 +64,9 @@ class ClientSettings:
         min_noise_multiplier: Least noise of a masked round that this device is in, over what its
             own update changes in the sum; 0 takes part without noise too. Only distributed noise
             counts: what a server adds, a device cannot see.
+        local_epsilon: The device's own privacy budget, kept in its home: it takes part only in
+            rounds with local noise, until the budget is spent. 0 has none.
+        local_delta: Of that budget, in (0, 1).
     """
 
     client_id: str
@@ -76,6 +79,8 @@ class ClientSettings:
     authority: str = ""
     min_members: int = 3
     min_noise_multiplier: float = 0.0
+    local_epsilon: float = 0.0
+    local_delta: float = 1e-5
 
     def __post_init__(self) -> None:
         check_client_id(self.client_id)
@@ -84,6 +89,9 @@ class ClientSettings:
             raise InvalidOptionError(msg)
         if self.min_members < MIN_MEMBERS:
             msg = f"min_members must be >= {MIN_MEMBERS}, got {self.min_members}"
+            raise InvalidOptionError(msg)
+        if not (0 <= self.local_epsilon < math.inf and 0 < self.local_delta < 1):
+            msg = "local_epsilon must be finite and >= 0, and local_delta in (0, 1)"
             raise InvalidOptionError(msg)
         if not (math.isfinite(self.min_noise_multiplier) and self.min_noise_multiplier >= 0):
             msg = f"min_noise_multiplier must be finite and >= 0, got {self.min_noise_multiplier}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.errors import EdgeError, InvalidOptionError
+from edge_sdk.update import ModelUpdate
 from federated.local_round import local_round, round_start, shared_tensors
-from federated.privacy.mechanism import noised_contribution
+from federated.privacy.mechanism import noised_contribution, noised_update
 from federated.round_core import Reply, SecureSum, run_rounds
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def simulate(
         replies = [_reply(engine, begin, by_id[client_id], task) for client_id in task.cohort]
         if task.device_noise is None or privacy is None:
             return replies
+        if task.arriving_norm is not None:
+            return [_noised(reply, task, task.device_noise, privacy) for reply in replies]
         return _noised_sum(replies, task, task.device_noise, privacy)
 
     def after_round(_: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
@@ -179,6 +182,15 @@ def _reply(engine: Engine, start: State, client: SimulatedClient, task: RoundTas
     except EdgeError as error:  # as on a device: counted, and the round goes on
         return Reply(client_id=client.client_id, failure=error.code)
     return Reply(client_id=client.client_id, update=update)
+
+
+def _noised(reply: Reply, task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds) -> Reply:
+    """What a device with local noise replies."""
+    if reply.update is None:
+        return reply
+    words = privacy.words(task.server_round, f"device {reply.client_id}")
+    delta = noised_update(reply.update.delta, task.clipping_norm, noise, words)
+    return replace(reply, update=ModelUpdate(reply.update.bundle_digest, delta))
 
 
 def _noised_sum(

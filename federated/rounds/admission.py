@@ -51,6 +51,7 @@ def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
     accepted: dict[str, Tensors] = {}
     num_clipped = 0
     sampled = frozenset(task.cohort)
+    bound = task.arriving_norm or task.clipping_norm
     for reply in replies:
         if reply.update is None:
             malformed = reply.failure == Refusal.MALFORMED
@@ -62,10 +63,9 @@ def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
             continue
         delta = reply.update.delta
         norm = joint_norm(delta)
-        num_clipped += norm > task.clipping_norm * (1 + CLIP_SLACK)
+        num_clipped += norm > bound * (1 + CLIP_SLACK)
         # An honest update is not copied: of a large cohort, the copies are most of the work.
-        whole = norm <= task.clipping_norm
-        accepted[reply.client_id] = delta if whole else clip_to_norm(delta, task.clipping_norm)
+        accepted[reply.client_id] = delta if norm <= bound else clip_to_norm(delta, bound)
     answered = {reply.client_id for reply in replies}
     return Admitted(
         updates={client: accepted[client] for client in sorted(accepted)},

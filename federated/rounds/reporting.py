@@ -1,4 +1,4 @@
-"""Reports of rounds of which the server has a sum, and no single update."""
+"""What the report of a round says: of single updates, or of a sum and no part of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from federated.rounds.records import RoundReport
 
 if TYPE_CHECKING:
     from federated.privacy.mechanism import CohortTotal
+    from federated.rounds.admission import Admitted
     from federated.rounds.records import RoundTask
 
 
@@ -36,3 +37,17 @@ def too_few(report: RoundReport) -> RoundReport:
     """Of a round that is refused: fewer devices than its noise needs, so that nothing is used."""
     given_up = {**report.given_up, TooFewContributorsError.code: 1}
     return replace(report, num_accepted=0, given_up=given_up)
+
+
+def admitted_report(task: RoundTask, admitted: Admitted) -> RoundReport:
+    """What there is to say of a round's replies before they are used."""
+    return RoundReport(
+        server_round=task.server_round,
+        num_sampled=len(task.cohort),
+        num_accepted=len(admitted.updates),
+        num_missing=admitted.num_missing,
+        num_clipped=admitted.num_clipped,
+        refused=admitted.refused,
+        failed=admitted.failed,
+        clipping_norm=task.clipping_norm,
+    )
