@@ -19,7 +19,7 @@ from edge_sdk.random_words import SystemWords
 from edge_sdk.shared_update import ShareTerms
 from edge_sdk.update import ModelUpdate
 from federated import messages
-from federated.errors import WeakNoiseError
+from federated.errors import UnprotectedRoundError, WeakNoiseError
 from federated.local_round import round_start
 from federated.privacy.local_budget import LocalBudget
 from federated.privacy.mechanism import local_rho, noised_update
@@ -90,6 +90,9 @@ def take_part(
 
     `key` is where the home's key is, in place of `settings.key_file`.
     """
+    if settings.roster:  # or a server that wants to see updates would ask for them unmasked
+        msg = "this device takes part in masked rounds only, as its roster says"
+        raise UnprotectedRoundError(msg)
     instruction = messages.decode_instruction(content)
     bundle = open_bundle(settings.bundle)
     if bundle.digest != instruction.bundle_digest:

@@ -41,6 +41,12 @@ class CheckpointError(EdgeError, OSError):
     code = "checkpoint"
 
 
+class UnprotectedRoundError(EdgeError, PermissionError):
+    """A round asks for this device's update in the clear; it takes part in masked rounds only."""
+
+    code = "unprotected_round"
+
+
 class WeakNoiseError(EdgeError, PermissionError):
     """A round has less noise than this device wants to see added to what it sends."""
 

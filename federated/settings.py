@@ -58,7 +58,7 @@ class ClientSettings:
         consent_id: The consent under which updates leave, for the audit log; empty for none.
         identity_key: File with the device's private identity key (PEM), for masked rounds.
         roster: File with the identity keys of all clients, from where the coordinator cannot change
-            them.
+            them. A device that has one takes part in masked rounds only.
         authority: File with the public key of the authority that signed the roster (PEM).
         min_members: Least number of members of a group whose sum this device is in.
         min_noise_multiplier: Least noise of a masked round that this device is in, over what its

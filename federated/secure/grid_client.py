@@ -93,6 +93,9 @@ class _Member:
                 "them with: edge-sdk federated roster"
             )
             raise InvalidOptionError(msg)
+        if settings.local_epsilon:
+            msg = "this device takes part in rounds with local noise only, which are not masked"
+            raise WeakNoiseError(msg)
         self._settings, self._bundle, self._random = settings, bundle, random
         self._home_key = (
             FileKeyStore(settings.key_file) if key is None and settings.key_file else key

@@ -164,6 +164,12 @@ def test_a_coded_update_is_smaller_and_what_it_lacks_comes_later(
     np.testing.assert_array_equal(carried[2:], 0)
 
 
+def test_a_device_for_masked_rounds_gives_its_update_to_no_other(device: ClientSettings) -> None:
+    careful = replace(device, roster="roster")
+    reply = messages.decode_reply(answer(careful, an_instruction(device)).content)
+    assert reply == "unprotected_round"
+
+
 NOISE = DeviceNoise(steps_in_norm=1 << 14, sigma=1 << 16)
 
 

@@ -278,6 +278,7 @@ def test_a_damaged_vault_stops_its_member_only(fleet: Fleet) -> None:
         ({"identity_key": ""}, "invalid_option"),
         ({"min_members": 5}, "not_a_member"),
         ({"min_noise_multiplier": 0.5}, "weak_noise"),
+        ({"local_epsilon": 1.0}, "weak_noise"),
         ({"authority": "{folder}/keys/u00.pub"}, "bad_signature"),
         ({"identity_key": "{folder}/keys/u00"}, "forged_key"),
     ],
