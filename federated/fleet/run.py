@@ -30,7 +30,7 @@ from federated.run_files import about_run
 from federated.run_log.records import FILE_NAME, Source, Traffic
 from federated.run_log.writer import RunLog
 from federated.scores import Score, score
-from federated.simulate import embed_images, noised_sum
+from federated.simulate import embed_images, with_device_noise
 from federated.study import labelled
 
 if TYPE_CHECKING:
@@ -137,10 +137,7 @@ def run_fleet(
         clock = [time.process_time()]
 
         def collect(task: RoundTask) -> Iterable[Reply] | SecureSum:
-            replies = driver.collect(task)
-            if task.device_noise is None or privacy is None:
-                return replies
-            return noised_sum(replies, task, task.device_noise, privacy)
+            return with_device_noise(driver.collect(task), task, privacy)
 
         def after_round(report: RoundReport, now: Tensors) -> None:
             scores: dict[str, Score] = {}
