@@ -115,7 +115,7 @@ def test_simulate_prints_tables_for_people(patches_bundle: Path, tmp_path: Path)
         ("--rounds", 0, "rounds must be an integer >= 1"),
         ("--clipping-norm", 0, "clipping_norm must be finite and > 0"),
         ("--held-out", 1, "held_out must be >= 2"),
-        ("--tasks", "letters", "tasks must be one of digits, glyphs, omniglot"),
+        ("--tasks", "letters", "tasks must be one of digits, glyphs, hapt, omniglot"),
         ("--prior-count", 0, "prior_count must be finite and > 0"),
     ],
 )

@@ -100,7 +100,7 @@ def test_the_same_options_give_the_same_people() -> None:
 
 
 def test_a_population_that_cannot_be_is_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="digits, glyphs, omniglot"):
+    with pytest.raises(InvalidOptionError, match="digits, glyphs, hapt, omniglot"):
         open_population("letters", PEOPLE, max_classes=10)
     with pytest.raises(NotEnoughImagesError, match="writers with 90 images"):
         open_population("digits", replace(PEOPLE, images=90), max_classes=10)
