@@ -17,7 +17,7 @@ import ipaddress
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk.errors import InvalidOptionError
 from federated.evaluation.options import EvaluationOptions  # noqa: TC001, as the next
@@ -144,26 +144,38 @@ def read_config(path: Path) -> CoordinatorConfig:
     except FileNotFoundError as error:
         msg = f"there is no {path}; write one with: edge-sdk federated init {path}"
         raise InvalidOptionError(msg) from error
-    server = {**SERVER_DEFAULTS, **_table(content, "server", path.name)}
+    return parse_config(content, path.name, path.parent)
+
+
+def parse_config(content: Mapping[str, Any], where: str, base: Path) -> CoordinatorConfig:
+    """Make a config of what a file holds.
+
+    Args:
+        content: The sections.
+        where: The file's name, for messages.
+        base: What relative paths are relative to.
+
+    Raises:
+        InvalidOptionError: As `read_config`.
+    """
+    server = {**SERVER_DEFAULTS, **_table(content, "server", where)}
     if "nodes" in server:
-        msg = f"{path.name}: server: nodes is written by the service; remove it"
+        msg = f"{where}: server: nodes is written by the service; remove it"
         raise InvalidOptionError(msg)
     if "privacy" in content:
         server["ledger"] = server.get("ledger") or LEDGER
-    deployment = {"folder": "deployment", **_table(content, "deployment", path.name)}
-    base = path.parent.resolve()
+    deployment = {"folder": "deployment", **_table(content, "deployment", where)}
+    base = base.resolve()
     for table, names in ((server, SERVER_PATHS), (deployment, {"folder"})):
         for name in names & set(table):
             value = table[name]
             if isinstance(value, str) and value:
                 table[name] = str(base / value)
     server["nodes"] = f"{deployment['folder']}/{NODES_NAME}"
-    return build(
-        CoordinatorConfig, {**content, "server": server, "deployment": deployment}, path.name
-    )
+    return build(CoordinatorConfig, {**content, "server": server, "deployment": deployment}, where)
 
 
-def _table(content: dict[str, object], name: str, where: str) -> dict[str, object]:
+def _table(content: Mapping[str, Any], name: str, where: str) -> dict[str, object]:
     table = content.get(name, {})
     if not isinstance(table, dict):
         msg = f"{where}: {name} must be a table"

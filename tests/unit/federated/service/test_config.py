@@ -41,6 +41,35 @@ def test_the_written_config_is_read_back_as_the_defaults(file: Path) -> None:
     assert read.server.round_deadline_s == SERVER_DEFAULTS["round_deadline_s"]
 
 
+def test_changes_are_written_in_place_of_defaults(file: Path) -> None:
+    changes = (
+        "server.min_clients=4", "rounds.server_lr = 0.5", "privacy.epsilon=3.0",
+        'deployment.names=["a.example.org"]',
+    )  # fmt: skip
+    file.write_text(default_config(changes))
+    read = read_config(file)
+    assert (read.server.min_clients, read.rounds.server_lr) == (4, 0.5)
+    assert read.privacy == PrivacyOptions(epsilon=3.0)
+    assert read.evaluation is None
+    assert read.deployment.names == ("a.example.org",)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("server.min_clients", "must be SECTION.KEY=VALUE"),
+        ("min_clients=4", "must be SECTION.KEY=VALUE"),
+        ("server.bundle=here", "a text in quotes"),
+        ("server.min_client=4", "no such key: min_client"),
+        ("sever.min_clients=4", "no such key: sever"),
+        ("rounds.cohort_size=0", "cohort_size must be an integer >= 1"),
+    ],
+)
+def test_a_change_that_would_not_be_read_is_not_written(change: str, complaint: str) -> None:
+    with pytest.raises(InvalidOptionError, match=complaint):
+        default_config([change])
+
+
 def test_every_key_is_in_the_written_config_with_its_meaning() -> None:
     text = default_config()
     for kind in KINDS:
