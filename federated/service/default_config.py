@@ -60,11 +60,14 @@ def _parsed(changes: Sequence[str]) -> dict[str, dict[str, Any]]:
     changed: dict[str, dict[str, Any]] = {}
     for change in changes:
         section, _, setting = change.partition(".")
+        msg = f"--set {change}: it must be SECTION.KEY=VALUE, with a text in quotes"
         try:
-            changed.setdefault(section, {}).update(tomllib.loads(setting))
+            values = tomllib.loads(setting)
         except tomllib.TOMLDecodeError as error:
-            msg = f"--set {change}: it must be SECTION.KEY=VALUE, with a text in quotes"
             raise InvalidOptionError(msg) from error
+        if not values:
+            raise InvalidOptionError(msg)
+        changed.setdefault(section, {}).update(values)
     return changed
 
 
