@@ -16,12 +16,14 @@ from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
 from edge_sdk.signing import SigningKey, sign_bundle
 from edge_sdk.store import FILE_NAME as STORE_NAME
+from federated.changes import cli as changes_cli
 from federated.console.cli import report_command, status_command
 from federated.evaluation import cli as judging
 from federated.evaluation.run import EvaluationReport
 from federated.fleet.cli import fleet_command
 from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
+from federated.secure import cli as secure_cli
 from federated.service.cli import add_commands
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ app.command("fleet")(fleet_command)
 add_commands(app)
 app.command("report")(report_command)
 app.command("status")(status_command)
+app.command("changes")(changes_cli.changes_command)
+app.command("apply-changes")(changes_cli.apply_command)
+app.add_typer(secure_cli.roster_app, name="roster")
 
 _DEFAULTS = RoundOptions()
 _DELTA = 1e-5
@@ -222,6 +227,7 @@ def run_command(
     noise_multiplier: privacy_cli.NoiseMultiplier = 0.0,
     sampling: privacy_cli.Sampling = "poisson",
     noise: privacy_cli.Noise = "central",
+    min_contributors: privacy_cli.MinContributors = 0,
     tree_rounds: privacy_cli.TreeRounds = 0,
     target_quantile: privacy_cli.TargetQuantile = 0.0,
     ledger: privacy_cli.Ledger = None,
@@ -229,6 +235,10 @@ def run_command(
     margin: judging.Margin = judging.MARGIN,
     min_judges: judging.MinJudges = judging.MIN_JUDGES,
     judge_noise: judging.JudgeNoise = judging.JUDGE_NOISE,
+    roster: secure_cli.RosterFile = None,
+    authority: secure_cli.Authority = None,
+    identities: secure_cli.Identities = None,
+    group_size: secure_cli.GroupSize = 32,
     key: Key = None,
     json_output: Json = False,
 ) -> None:
@@ -246,7 +256,12 @@ def run_command(
         clipping_norm=clipping_norm,
         seed=seed,
     )
-    deploy = DeployOptions(min_replies=min_replies, round_deadline_s=round_deadline_s)
+    deploy = DeployOptions(
+        min_replies=min_replies,
+        round_deadline_s=round_deadline_s,
+        masking=secure_cli.masking_options(roster, authority, group_size, round_deadline_s),
+        identities=identities,
+    )
     if not homes.is_dir():
         msg = f"--homes {homes} is not a folder; it holds one Personalizer home for each user"
         raise InvalidOptionError(msg)
@@ -257,7 +272,7 @@ def run_command(
         noise_multiplier=noise_multiplier,
         sampling=sampling,
         noise=noise,
-        min_contributors=0,
+        min_contributors=min_contributors,
         tree_rounds=tree_rounds,
         target_quantile=target_quantile,
         sampling_rate=min(1.0, cohort / max(len(users), 1)),

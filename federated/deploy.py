@@ -21,6 +21,8 @@ from federated.errors import DeploymentError
 from federated.flower_app import HOST, flower_environment, free_ports, toml, write_app
 from federated.preflight import check_budget, check_bundle
 from federated.processes import ProcessSet
+from federated.secure.enrolment import enrolled
+from federated.secure.options import check_masking
 from federated.settings import (
     ClientSettings,
     ServerSettings,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from federated.evaluation.options import EvaluationOptions
     from federated.privacy.options import PrivacyOptions
     from federated.round_core import RoundOptions
+    from federated.secure.options import MaskingOptions
 
 _CONNECTION = "loopback"
 _POLL_S = 0.2
@@ -61,6 +64,8 @@ class DeployOptions:
         run_deadline_s: When the whole run is given up, seconds.
         min_replies: Updates that close a round early; 0 waits for the whole cohort.
         environment: Variables to add to the environment of every process.
+        masking: Makes the rounds masked; all devices then check the same roster.
+        identities: Folder with each client's identity key, NAME.pem; needed with `masking`.
     """
 
     join_deadline_s: float = 120.0
@@ -68,6 +73,8 @@ class DeployOptions:
     run_deadline_s: float = 3600.0
     min_replies: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    masking: MaskingOptions | None = None
+    identities: Path | None = None
 
 
 def run_on_loopback(
@@ -108,6 +115,9 @@ def run_on_loopback(
     """
     deploy = deploy or DeployOptions()
     clients = _clients(bundle, homes)
+    if deploy.masking is not None:
+        check_masking(deploy.masking, rounds, privacy)
+        clients = enrolled(clients, deploy.masking, deploy.identities)
     check_bundle(bundle)
     if out.exists():
         msg = f"{out} exists; name a folder that does not, or remove it"
@@ -127,7 +137,9 @@ def run_on_loopback(
             min_replies=deploy.min_replies,
             ledger="" if ledger is None else str(ledger.resolve()),
         )
-        config = encode_run_config(settings, rounds, privacy, evaluation=evaluation)
+        config = encode_run_config(
+            settings, rounds, privacy, masking=deploy.masking, evaluation=evaluation
+        )
         report = _run(work, clients, settings.report, config, deploy)
     except DeploymentError:
         raise  # keeps the logs that its message names

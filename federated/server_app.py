@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError, InvalidOptionError
 from federated import messages
+from federated.compress.coded_update import UpdateCode
 from federated.errors import NotEnoughClientsError
 from federated.evaluation.over_flower import judge_over_flower
 from federated.evaluation.run import evaluate_candidate, quality_of
@@ -34,10 +35,14 @@ from federated.run_files import about_run, open_run
 from federated.run_lock import hold_run
 from federated.run_log.records import SUFFIX, Source
 from federated.run_log.writer import RunLog
+from federated.secure.grid_group import CRASHED, GridLink
+from federated.secure.grid_server import MaskedRounds
+from federated.secure.options import MaskingOptions, check_masking
 from federated.settings import (
     ServerSettings,
     checkpoint_path,
     decode_evaluation,
+    decode_masking,
     decode_privacy,
     decode_run_config,
     refusal_path,
@@ -48,11 +53,10 @@ if TYPE_CHECKING:
 
     from flwr.app import Context
 
+    from edge_sdk.grid import Shapes
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
-
-CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
 
 # what Flower raises on a reply whose bytes are not what they say
 _UNDECODABLE = (
@@ -99,7 +103,13 @@ def main(grid: Grid, context: Context) -> None:
 def run_and_write(grid: Grid, context: Context) -> None:
     """Run the rounds; write the new bundle, then the report."""
     settings, options = decode_run_config(context.run_config)
-    privacy = private_setup(settings, decode_privacy(context.run_config))
+    masking = decode_masking(context.run_config)
+    noise = decode_privacy(context.run_config)
+    privacy = private_setup(settings, noise, masking)
+    masked = None
+    if masking is not None:
+        check_masking(masking, options, noise)
+        masked = MaskedRounds.open(masking, noise)
     evaluation = decode_evaluation(context.run_config)
     bundle = open_bundle(settings.bundle)
     checkpoint = checkpoint_path(settings)
@@ -129,7 +139,11 @@ def run_and_write(grid: Grid, context: Context) -> None:
             sorted(nodes),
             bundle.digest,
             options,
-            lambda task: collect(metered, task, nodes, settings),
+            lambda task: (
+                collect(metered, task, nodes, settings)
+                if masked is None
+                else masked.collect(task, nodes, grid_link(metered))
+            ),
             on_round=lambda report, _: log.round(
                 report, traffic=metered.take(), epsilon=run.epsilon(report.server_round)
             ),
@@ -178,7 +192,20 @@ def run_and_write(grid: Grid, context: Context) -> None:
             run.remove_checkpoint()
 
 
-def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> PrivacySetup | None:
+def grid_link(grid: Grid) -> GridLink:
+    """The Grid, as masked rounds use it."""
+    return GridLink(
+        push=lambda outgoing: _push(grid, outgoing),
+        pull=lambda pending: _pull(grid, pending),
+        poll_s=_POLL_S,
+    )
+
+
+def private_setup(
+    settings: ServerSettings,
+    options: PrivacyOptions | None,
+    masking: MaskingOptions | None = None,
+) -> PrivacySetup | None:
     """What a private run needs; None for one without noise.
 
     Raises:
@@ -189,8 +216,11 @@ def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> P
     if not settings.ledger:
         msg = "private rounds need a ledger: set it to a file that is kept as long as the users are"
         raise InvalidOptionError(msg)
-    if options.noise == "distributed":
+    if options.noise == "distributed" and masking is None:
         msg = "distributed noise needs secure aggregation, or the server sees every noised update"
+        raise InvalidOptionError(msg)
+    if options.noise == "local" and settings.update_bits:
+        msg = "local noise is added on its own grid; set update_bits to 0"
         raise InvalidOptionError(msg)
     if settings.min_replies:
         msg = (
@@ -256,8 +286,12 @@ def collect(
             clipping_norm=task.clipping_norm,
             steps=task.steps,
             shared=dict(task.shared),
+            code=UpdateCode(bits=settings.update_bits, keep=settings.update_keep),
+            noise=task.device_noise,
         )
     )
+    shapes = {name: value.shape for name, value in task.shared.items()}
+    coded = shapes if settings.update_bits else None
     clients = {nodes[client]: client for client in task.cohort}
     pending = _push(
         grid,
@@ -276,7 +310,7 @@ def collect(
     wanted = settings.min_replies or task.close_at or len(task.cohort)
     replies: list[Reply] = []
     while pending:
-        replies += [read_reply(clients[node], msg) for node, msg in _pull(grid, pending)]
+        replies += [read_reply(clients[node], msg, coded) for node, msg in _pull(grid, pending)]
         enough = sum(reply.update is not None for reply in replies) >= wanted
         if enough or time.monotonic() >= deadline:
             break
@@ -284,13 +318,16 @@ def collect(
     return replies
 
 
-def read_reply(client_id: str, msg: Message | None) -> Reply:
-    """Turn one Flower message into a reply; a bad one is a reply too."""
+def read_reply(client_id: str, msg: Message | None, coded: Shapes | None = None) -> Reply:
+    """Turn one Flower message into a reply; a bad one is a reply too.
+
+    `coded` are the shapes of the tensors where clients were asked to code them.
+    """
     if msg is not None and msg.has_error():
         return Reply(client_id=client_id, failure=CRASHED)
     try:
         content = _content(msg)
-        answer = messages.decode_reply(content)
+        answer = messages.decode_reply(content, coded)
         if isinstance(answer, str):
             return Reply(client_id=client_id, failure=answer)
         answered = messages.decode_answered_round(content)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.errors import EdgeError, InvalidOptionError
+from edge_sdk.update import ModelUpdate
 from federated.local_round import local_round, round_start, shared_tensors
-from federated.privacy.mechanism import noised_contribution
+from federated.privacy.mechanism import noised_contribution, noised_update
 from federated.round_core import Reply, SecureSum, run_rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -98,12 +99,10 @@ def simulate(
     bundle, initial = engine.bundle, engine.initial_state()
     evaluations: list[float] = []
 
-    def collect(task: RoundTask) -> list[Reply] | SecureSum:
+    def collect(task: RoundTask) -> Iterable[Reply] | SecureSum:
         begin = round_start(bundle, initial, task.shared)
         replies = [_reply(engine, begin, by_id[client_id], task) for client_id in task.cohort]
-        if task.device_noise is None or privacy is None:
-            return replies
-        return _noised_sum(replies, task, task.device_noise, privacy)
+        return with_device_noise(replies, task, privacy)
 
     def after_round(report: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
         if evaluate is None and on_round is None:
@@ -189,11 +188,39 @@ def _reply(engine: Engine, start: State, client: SimulatedClient, task: RoundTas
     return Reply(client_id=client.client_id, update=update)
 
 
+def with_device_noise(
+    replies: Iterable[Reply], task: RoundTask, privacy: PrivateRounds | None
+) -> Iterable[Reply] | SecureSum:
+    """What reaches the server of these replies: as they are, each noised, or their noised sum.
+
+    Args:
+        replies: What devices made, before any noise of theirs.
+        task: The round, which says what devices add.
+        privacy: Gives each device its randomness; None in rounds without noise.
+    """
+    if task.device_noise is None or privacy is None:
+        return replies
+    if task.arriving_norm is None:
+        return _noised_sum(replies, task, task.device_noise, privacy)
+    noise = task.device_noise
+    return (_noised(reply, task, noise, privacy) for reply in replies)
+
+
+def _noised(reply: Reply, task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds) -> Reply:
+    """What a device with local noise replies."""
+    if reply.update is None:
+        return reply
+    words = privacy.words(task.server_round, f"device {reply.client_id}")
+    delta = noised_update(reply.update.delta, task.clipping_norm, noise, words)
+    return replace(reply, update=ModelUpdate(reply.update.bundle_digest, delta))
+
+
 def _noised_sum(
-    replies: Sequence[Reply], task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds
+    replies: Iterable[Reply], task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds
 ) -> SecureSum:
     """What secure aggregation would give the server: each device noises its own update first."""
     total = np.zeros(sum(value.size for value in task.shared.values()), np.int64)
+    num_contributors = 0
     failed: Counter[str] = Counter()
     for reply in replies:
         if reply.update is None:
@@ -201,6 +228,5 @@ def _noised_sum(
             continue
         words = privacy.words(task.server_round, f"device {reply.client_id}")
         total += noised_contribution(reply.update.delta, task.clipping_norm, noise, words)
-    return SecureSum(
-        total=total, num_contributors=len(replies) - failed.total(), failed=dict(failed)
-    )
+        num_contributors += 1
+    return SecureSum(total=total, num_contributors=num_contributors, failed=dict(failed))

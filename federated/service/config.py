@@ -5,6 +5,7 @@ The sections are the settings of the run itself, so that there is one place for 
 [server]      federated.settings.ServerSettings: bundle, files, who must be there, deadlines
 [rounds]      federated.round_core.RoundOptions
 [privacy]     federated.privacy.options.PrivacyOptions; its presence makes the rounds private
+[masking]     federated.secure.options.MaskingOptions; its presence hides single updates
 [evaluation]  federated.evaluation.options.EvaluationOptions; its presence lets devices judge
 [deployment]  DeploymentOptions, below
 
@@ -23,6 +24,7 @@ from edge_sdk.errors import InvalidOptionError
 from federated.evaluation.options import EvaluationOptions  # noqa: TC001, as the next
 from federated.privacy.options import PrivacyOptions  # noqa: TC001, read by get_type_hints
 from federated.round_core import RoundOptions
+from federated.secure.options import MaskingOptions, check_masking
 from federated.settings import SERVER_PATHS, ServerSettings, encode_run_config
 from federated.strict_toml import build, read_table
 
@@ -117,6 +119,7 @@ class CoordinatorConfig:
         server: Files, who must be there, deadlines.
         rounds: The rounds.
         privacy: Makes them private; None: no noise.
+        masking: Hides single updates from the server; None: it sees each.
         evaluation: How devices judge the candidate before it is promoted; None: they do not.
         deployment: The SuperLink.
     """
@@ -124,12 +127,23 @@ class CoordinatorConfig:
     server: ServerSettings
     rounds: RoundOptions = field(default_factory=RoundOptions)
     privacy: PrivacyOptions | None = None
+    masking: MaskingOptions | None = None
     evaluation: EvaluationOptions | None = None
     deployment: DeploymentOptions = field(default_factory=DeploymentOptions)
 
+    def __post_init__(self) -> None:
+        if self.masking is not None:
+            check_masking(self.masking, self.rounds, self.privacy)
+
     def run_config(self) -> dict[str, str | int | float]:
         """What the ServerApp is given."""
-        return encode_run_config(self.server, self.rounds, self.privacy, evaluation=self.evaluation)
+        return encode_run_config(
+            self.server,
+            self.rounds,
+            self.privacy,
+            masking=self.masking,
+            evaluation=self.evaluation,
+        )
 
 
 def read_config(path: Path) -> CoordinatorConfig:
@@ -165,14 +179,22 @@ def parse_config(content: Mapping[str, Any], where: str, base: Path) -> Coordina
     if "privacy" in content:
         server["ledger"] = server.get("ledger") or LEDGER
     deployment = {"folder": "deployment", **_table(content, "deployment", where)}
+    masking = _table(content, "masking", where)
     base = base.resolve()
-    for table, names in ((server, SERVER_PATHS), (deployment, {"folder"})):
+    for table, names in (
+        (server, SERVER_PATHS),
+        (masking, {"roster", "authority"}),
+        (deployment, {"folder"}),
+    ):
         for name in names & set(table):
             value = table[name]
             if isinstance(value, str) and value:
                 table[name] = str(base / value)
     server["nodes"] = f"{deployment['folder']}/{NODES_NAME}"
-    return build(CoordinatorConfig, {**content, "server": server, "deployment": deployment}, where)
+    sections = {**content, "server": server, "deployment": deployment}
+    if "masking" in content:
+        sections["masking"] = masking
+    return build(CoordinatorConfig, sections, where)
 
 
 def _table(content: Mapping[str, Any], name: str, where: str) -> dict[str, object]:

@@ -19,6 +19,7 @@ from edge_sdk.errors import InvalidOptionError
 from federated.evaluation.options import EvaluationOptions
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
+from federated.secure.options import MaskingOptions
 from federated.service.config import SERVER_DEFAULTS, DeploymentOptions, parse_config
 from federated.settings import ServerSettings
 
@@ -32,8 +33,10 @@ _HEAD = """\
 """
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 _SET_BY_SERVE = "nodes"
+_MASKING_FILES = {"roster": "roster.json", "authority": "authority.pem.pub"}
 _OPTIONAL = {
     "privacy": "To make the rounds private, uncomment [privacy] and what you set in it.",
+    "masking": "To hide single updates from this host, uncomment [masking] likewise.",
     "evaluation": "To have devices judge the new bundle first, uncomment [evaluation] likewise.",
 }
 
@@ -77,6 +80,7 @@ def _text(changed: dict[str, dict[str, Any]]) -> str:
         ("server", ServerSettings, SERVER_DEFAULTS),
         ("rounds", RoundOptions, {}),
         ("privacy", PrivacyOptions, {}),
+        ("masking", MaskingOptions, _MASKING_FILES),
         ("evaluation", EvaluationOptions, {}),
         ("deployment", DeploymentOptions, {}),
     ):

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge_sdk.durable import write_new
 from edge_sdk.errors import InvalidOptionError
+from federated.client_id import check_client_id
 from federated.errors import DeploymentError
 from federated.service.files import replace_file
-from federated.settings import check_client_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
