@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 from edge_sdk.adapt_job import Adapter
 from edge_sdk.arrays import Float32Array, Int64Array, as_examples, as_rows
-from edge_sdk.audit_entries import ConsentChanged, EpsilonSpent
+from edge_sdk.audit_entries import ConsentChanged, EpsilonSpent, JudgementSent
 from edge_sdk.drift import DEFAULT_DRIFT
 from edge_sdk.engine import Engine
 from edge_sdk.errors import InvalidOptionError, NothingTaughtError, ShapeMismatchError
 from edge_sdk.events import Status
 from edge_sdk.guardrail_rule import DEFAULT_GUARDRAIL
+from edge_sdk.judgement import Judgement, judge
 from edge_sdk.keys import as_key_store
 from edge_sdk.live_state import LiveState
 from edge_sdk.options import check_label
@@ -550,6 +551,38 @@ class Personalizer:
             StoreError: It could not be stored.
         """
         settle(self._live, token)
+
+    def judge(
+        self,
+        candidate: State,
+        *,
+        steps: int | None = None,
+        folds: int = 5,
+        consent_id: str | None = None,
+    ) -> Judgement:
+        """How well this user would start from `candidate`, beside the bundle's own start.
+
+        It rests on all that is kept, as `update` does, and changes nothing. It is made to leave the
+        device, in a sum over many users, and is in the audit log before this returns.
+
+        Args:
+            candidate: The starting state of a candidate bundle with the same graphs.
+            steps: Inner steps, the bundle's number by default.
+            folds: Parts that the examples are split into, 2 to 100.
+            consent_id: The consent under which it leaves, for the audit log.
+
+        Raises:
+            NothingTaughtError: No example is kept that could be held out.
+            InvalidOptionError, BadStateError: As for `edge_sdk.judgement.judge`.
+            StoreError: It could not be logged; then it does not leave.
+        """
+        features, targets = self._support()
+        start = self._engine.initial_state()
+        made = judge(self._engine, start, candidate, features, targets, steps=steps, folds=folds)
+        digest = self._bundle.digest
+        sent = JudgementSent(bundle_digest=digest, num_examples=len(targets), consent_id=consent_id)
+        self._live.record([sent])
+        return made
 
     def record_consent(self, consent_id: str, *, granted: bool) -> None:
         """Write down in the audit log that the user gave or took back a consent.

@@ -6,27 +6,29 @@ import json
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
 from edge_sdk.signing import SigningKey, sign_bundle
 from edge_sdk.store import FILE_NAME as STORE_NAME
 from federated.changes import cli as changes_cli
+from federated.console.cli import report_command, status_command
+from federated.evaluation import cli as judging
+from federated.evaluation.run import EvaluationReport
 from federated.fleet.cli import fleet_command
 from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
 from federated.secure import cli as secure_cli
+from federated.service.cli import add_commands
+from federated.show import print_rounds, print_study
 
 if TYPE_CHECKING:
-    from export.intervals import Mean
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
-    from federated.study import StudyReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +41,9 @@ app.command("fleet")(fleet_command)
 app.command("changes")(changes_cli.changes_command)
 app.command("apply-changes")(changes_cli.apply_command)
 app.add_typer(secure_cli.roster_app, name="roster")
+add_commands(app)
+app.command("report")(report_command)
+app.command("status")(status_command)
 
 _DEFAULTS = RoundOptions()
 _DELTA = 1e-5
@@ -99,6 +104,10 @@ def simulate_command(
     tree_rounds: privacy_cli.TreeRounds = 0,
     target_quantile: privacy_cli.TargetQuantile = 0.0,
     ledger: privacy_cli.Ledger = None,
+    judges: judging.Judges = 0,
+    margin: judging.Margin = judging.MARGIN,
+    min_judges: judging.MinJudges = judging.MIN_JUDGES,
+    judge_noise: judging.JudgeNoise = judging.JUDGE_NOISE,
     noise_seed: Annotated[
         int | None,
         typer.Option(
@@ -164,11 +173,12 @@ def simulate_command(
         key=signing_key,
         privacy=_setup(private, ledger, out, noise_seed),
         resume=resume,
+        evaluation=judging.evaluation_options(judges, margin, min_judges, judge_noise),
     )
     if json_output:
         typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
     else:
-        _print_study(report, out)
+        print_study(report, out)
 
 
 @app.command("label")
@@ -223,6 +233,10 @@ def run_command(
     authority: secure_cli.Authority = None,
     identities: secure_cli.Identities = None,
     group_size: secure_cli.GroupSize = 32,
+    judges: judging.Judges = 0,
+    margin: judging.Margin = judging.MARGIN,
+    min_judges: judging.MinJudges = judging.MIN_JUDGES,
+    judge_noise: judging.JudgeNoise = judging.JUDGE_NOISE,
     key: Key = None,
     json_output: Json = False,
 ) -> None:
@@ -264,14 +278,19 @@ def run_command(
     )
     signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
     kept = None if private is None else ledger or homes / _LEDGER
-    report = run_on_loopback(bundle, users, out, options, deploy, privacy=private, ledger=kept)
-    if signing_key is not None:
+    asked = judging.evaluation_options(judges, margin, min_judges, judge_noise)
+    report = run_on_loopback(
+        bundle, users, out, options, deploy, privacy=private, ledger=kept, evaluation=asked
+    )
+    judged = report["evaluation"]
+    if signing_key is not None and report["bundle_digest"] is not None:
         sign_bundle(out, signing_key)
     if json_output:
         typer.echo(json.dumps(report, indent=1, sort_keys=True))
     else:
-        _print_rounds(report["rounds"])
-        Console(highlight=False).print(f"new bundle: {out}")
+        print_rounds(report["rounds"])
+        found = None if judged is None else EvaluationReport.read(judged)
+        Console(highlight=False).print(judging.outcome(found, out))
 
 
 def _setup(
@@ -299,46 +318,3 @@ def _refuse_existing(out: Path) -> None:
     if out.exists():
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
-
-
-def _print_study(report: StudyReport, out: Path) -> None:
-    _print_rounds([asdict(entry) for entry in report.rounds], report.per_round)
-    table = Table("writers who took no part", "accuracy before teaching", "95 % interval")
-    for name, mean, unit in (
-        ("old bundle", report.before, "%"),
-        ("new bundle", report.after, "%"),
-        ("gain, paired", report.gain, "points"),
-    ):
-        table.add_row(name, f"{100 * mean.mean:.1f} {unit}", _interval(mean))
-    console = Console(highlight=False)
-    console.print(table)
-    if report.privacy is not None:
-        console.print(report.privacy.for_people())
-    console.print(f"new bundle: {out}")
-
-
-def _print_rounds(rounds: list[dict[str, Any]], accuracy: tuple[float, ...] = ()) -> None:
-    columns = ["round", "updates", "sampled", "missing", "refused", "failed", "step"]
-    table = Table(*columns, *(["accuracy"] if accuracy else []))
-    for entry in rounds:
-        cells = [
-            str(entry["server_round"] + 1),
-            str(entry["num_accepted"]),
-            str(entry["num_sampled"]),
-            str(entry["num_missing"]),
-            _counts(entry["refused"]),
-            _counts(entry["failed"]),
-            f"{entry['step_norm']:.3g}",
-        ]
-        if accuracy:
-            cells.append(f"{100 * accuracy[entry['server_round']]:.1f} %")
-        table.add_row(*cells)
-    Console(highlight=False).print(table)
-
-
-def _counts(by_reason: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in by_reason.items()) or "0"
-
-
-def _interval(mean: Mean) -> str:
-    return f"{100 * mean.low:.1f} to {100 * mean.high:.1f}"

@@ -57,3 +57,9 @@ class TooFewContributorsError(EdgeError, RuntimeError):
     """Fewer devices added noise than a noise share was sized for; their sum is not released."""
 
     code = "too_few_contributors"
+
+
+class RunLogError(EdgeError, OSError):
+    """A run log cannot be read or written, or is none."""
+
+    code = "run_log"

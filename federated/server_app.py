@@ -7,38 +7,49 @@ too.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
-from google.protobuf.message import DecodeError
 
 from edge_sdk import Engine, open_bundle
-from edge_sdk.errors import BadUpdateError, InvalidOptionError
+from edge_sdk.errors import BadUpdateError, EdgeError, InvalidOptionError
 from federated import messages
 from federated.compress.coded_update import UpdateCode
 from federated.errors import NotEnoughClientsError
+from federated.evaluation.over_flower import judge_over_flower
+from federated.evaluation.run import evaluate_candidate, quality_of
+from federated.grid_messages import CRASHED, TTL_SLACK_S, content_of, pull, push
 from federated.local_round import shared_tensors
-from federated.next_bundle import RunSummary, write_next_bundle
+from federated.metered_grid import MeteredGrid
+from federated.next_bundle import RunSummary
+from federated.outcome import write_once, write_report
+from federated.patient_grid import PatientGrid
+from federated.registered_nodes import speaks_for
 from federated.round_core import Refusal, Reply, run_rounds
-from federated.run_files import open_run
-from federated.secure.grid_group import CRASHED, GridLink
+from federated.run_files import about_run, open_run
+from federated.run_lock import hold_run
+from federated.run_log.records import SUFFIX, Source
+from federated.run_log.writer import RunLog
+from federated.secure.grid_group import GridLink
 from federated.secure.grid_server import MaskedRounds
-from federated.secure.options import MaskingOptions, check_masking
 from federated.settings import (
     ServerSettings,
+    checkpoint_path,
+    decode_evaluation,
     decode_masking,
     decode_privacy,
     decode_run_config,
+    refusal_path,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from flwr.app import Context
 
@@ -46,21 +57,9 @@ if TYPE_CHECKING:
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
+    from federated.secure.options import MaskingOptions
 
-# what Flower raises on a reply whose bytes are not what they say
-_UNDECODABLE = (
-    ArithmeticError,
-    AttributeError,
-    DecodeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 _POLL_S = 0.2
-_TTL_SLACK_S = 60.0
-"""Flower answers for a node whose message has expired; that must not come before our own deadline,
-or a device that is only late would count as crashed."""
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -70,62 +69,121 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the rounds that the run config asks for; write the new bundle, then the report.
 
+    Where a candidate is judged and not promoted there is no new bundle: the one that devices hold
+    stays current, the report says why, and the checkpoint stays for a run with more rounds.
+
     Raises:
         InvalidOptionError: The run config does not fit, or the new bundle's folder exists.
         NotEnoughClientsError: Too few clients came online in time.
+        CheckpointError: Another process runs these rounds, or their checkpoint is of another run.
+
+    What an `EdgeError` says is in the file that `settings.refusal_path` names, for `serve`.
     """
+    settings, _ = decode_run_config(context.run_config)
+    try:
+        with hold_run(checkpoint_path(settings)):
+            run_and_write(PatientGrid(grid), context)
+    except EdgeError as error:
+        refusal_path(settings).write_text(f"{error.code}: {error}", encoding="utf-8")
+        raise
+
+
+def run_and_write(grid: Grid, context: Context) -> None:
+    """Run the rounds; write the new bundle, then the report."""
     settings, options = decode_run_config(context.run_config)
-    masking = decode_masking(context.run_config)
-    noise = decode_privacy(context.run_config)
+    masking, noise = decode_masking(context.run_config), decode_privacy(context.run_config)
     privacy = private_setup(settings, noise, masking)
+    evaluation = decode_evaluation(context.run_config)
     masked = None
     if masking is not None:
-        check_masking(masking, options, noise)
-        masked = MaskedRounds.open(masking, noise)
+        judged_too = evaluation is not None
+        masked = MaskedRounds.open(masking, options, noise, judged=judged_too)
     bundle = open_bundle(settings.bundle)
-    if Path(settings.out).exists():
+    checkpoint = checkpoint_path(settings)
+    if Path(settings.out).exists() and not checkpoint.exists():
         msg = "the folder of the new bundle exists; name one that does not"
         raise InvalidOptionError(msg)
     nodes = wait_for_clients(grid, settings)
-    checkpoint = Path(settings.checkpoint or f"{settings.out}.checkpoint")
-    with open_run(
-        checkpoint, bundle.digest, options, sorted(nodes), privacy, resume=checkpoint.exists()
-    ) as run:
+    metered = MeteredGrid(grid)
+    with (
+        open_run(
+            checkpoint,
+            bundle.digest,
+            options,
+            sorted(nodes),
+            privacy,
+            resume=checkpoint.exists(),
+            evaluation=evaluation,
+        ) as run,
+        RunLog(
+            Path(settings.run_log or settings.out + SUFFIX),
+            about_run(Source.FLOWER, bundle.digest, options, len(nodes), privacy),
+            run.start,
+        ) as log,
+    ):
         result = run_rounds(
             shared_tensors(bundle, Engine(bundle).initial_state()),
             sorted(nodes),
             bundle.digest,
             options,
             lambda task: (
-                collect(grid, task, nodes, settings)
+                collect(metered, task, nodes, settings)
                 if masked is None
-                else masked.collect(task, nodes, grid_link(grid))
+                else masked.collect(task, nodes, grid_link(metered))
             ),
-            on_round=lambda report, _: _log.info("%s", report),
+            on_round=lambda report, _: log.round(
+                report, traffic=metered.take(), epsilon=run.epsilon(report.server_round)
+            ),
             privacy=run.private_rounds,
             start=run.start,
             keep=run.keep,
         )
+        judged = None
+        if evaluation is not None:
+            judged = evaluate_candidate(
+                result.shared,
+                sorted(nodes),
+                bundle.digest,
+                evaluation,
+                lambda task: judge_over_flower(
+                    task,
+                    nodes,
+                    partial(push, metered),
+                    partial(pull, metered),
+                    server_round=options.rounds,
+                    deadline_s=settings.round_deadline_s,
+                    poll_s=_POLL_S,
+                ),
+                steps=options.steps,
+                seed=options.seed,
+                private=run.private_evaluation(options.rounds),
+            )
+            log.evaluation(judged, traffic=metered.take())
         guarantee = run.report()
         summary = RunSummary.of(options, result.reports, num_clients=len(nodes), privacy=guarantee)
-        digest = write_next_bundle(settings.out, bundle, result.shared, summary)
-        run.remove_checkpoint()
-    report = {
-        "bundle_digest": digest,
-        "clients": sorted(nodes),
-        "rounds": [asdict(entry) for entry in result.reports],
-        "privacy": None if guarantee is None else guarantee.as_json(),
-    }
-    partial = Path(settings.report + ".partial")
-    partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(settings.report)
+        promoted = judged is None or judged.verdict.promoted
+        digest = None
+        if promoted:
+            quality = quality_of(judged)
+            digest = write_once(settings.out, bundle, result.shared, summary, quality)
+        report = {
+            "bundle_digest": digest,
+            "clients": sorted(nodes),
+            "rounds": [asdict(entry) for entry in result.reports],
+            "privacy": None if guarantee is None else guarantee.as_json(),
+            "evaluation": None if judged is None else asdict(judged),
+        }
+        log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
+        write_report(settings.report, report)
+        if promoted:
+            run.remove_checkpoint()
 
 
 def grid_link(grid: Grid) -> GridLink:
     """The Grid, as masked rounds use it."""
     return GridLink(
-        push=lambda outgoing: _push(grid, outgoing),
-        pull=lambda pending: _pull(grid, pending),
+        push=partial(push, grid),
+        pull=partial(pull, grid),
         poll_s=_POLL_S,
     )
 
@@ -180,12 +238,15 @@ def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
     while True:
         new = sorted(set(grid.get_node_ids()) - asked)
         asked.update(new)
-        pending.update(_push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in new}))
-        for node, reply in _pull(grid, pending):
+        pending.update(push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in new}))
+        for node, reply in pull(grid, pending):
             try:
-                client_id = messages.decode_client(_content(reply))
+                client_id = messages.decode_client(content_of(reply))
             except BadUpdateError as error:
                 _log.warning("node %d does not say who its user is: %s", node, error)
+                continue
+            if not speaks_for(node, client_id, settings):
+                _log.warning("node %d says it is a client that it was not registered for", node)
                 continue
             claims.setdefault(client_id, set()).add(node)
         clients = {c: min(claimants) for c, claimants in claims.items() if len(claimants) == 1}
@@ -218,25 +279,25 @@ def collect(
     )
     shapes = {name: value.shape for name, value in task.shared.items()}
     coded = shapes if settings.update_bits else None
-    deadline = time.monotonic() + settings.round_deadline_s
     clients = {nodes[client]: client for client in task.cohort}
-    pending = _push(
+    pending = push(
         grid,
         {
             node: Message(
                 content,
                 node,
                 MessageType.TRAIN,
-                ttl=settings.round_deadline_s + _TTL_SLACK_S,
+                ttl=settings.round_deadline_s + TTL_SLACK_S,
                 group_id=str(task.server_round),
             )
             for node in clients
         },
     )
+    deadline = time.monotonic() + settings.round_deadline_s  # sending waits for the SuperLink
     wanted = settings.min_replies or task.close_at or len(task.cohort)
     replies: list[Reply] = []
     while pending:
-        replies += [read_reply(clients[node], msg, coded) for node, msg in _pull(grid, pending)]
+        replies += [read_reply(clients[node], msg, coded) for node, msg in pull(grid, pending)]
         enough = sum(reply.update is not None for reply in replies) >= wanted
         if enough or time.monotonic() >= deadline:
             break
@@ -252,7 +313,7 @@ def read_reply(client_id: str, msg: Message | None, coded: Shapes | None = None)
     if msg is not None and msg.has_error():
         return Reply(client_id=client_id, failure=CRASHED)
     try:
-        content = _content(msg)
+        content = content_of(msg)
         answer = messages.decode_reply(content, coded)
         if isinstance(answer, str):
             return Reply(client_id=client_id, failure=answer)
@@ -261,32 +322,3 @@ def read_reply(client_id: str, msg: Message | None, coded: Shapes | None = None)
         _log.warning("a reply is refused: %s", error)
         return Reply(client_id=client_id, failure=Refusal.MALFORMED)
     return Reply(client_id=client_id, update=answer, server_round=answered)
-
-
-def _push(grid: Grid, outgoing: Mapping[int, Message]) -> dict[str, int]:
-    """Send messages by node; returns message id to node. What cannot be sent is left out."""
-    if not outgoing:
-        return {}
-    ids = grid.push_messages(list(outgoing.values()))
-    return {sent: node for sent, node in zip(ids, outgoing, strict=False) if sent}
-
-
-def _pull(grid: Grid, pending: dict[str, int]) -> Iterator[tuple[int, Message | None]]:
-    """Take the replies that are there out of `pending`; None for one Flower cannot decode.
-
-    Each is asked for by itself: Flower confirms a whole batch before it decodes it, so one hostile
-    reply in a batch would take honest ones with it.
-    """
-    for sent in list(pending):
-        try:
-            replies: list[Message | None] = list(grid.pull_messages([sent]))
-        except _UNDECODABLE:
-            replies = [None]
-        for reply in replies:
-            yield pending.pop(sent), reply
-            break
-
-
-def _content(msg: Message | None) -> RecordDict:
-    """The records of a message; none of one that carries an error or cannot be decoded."""
-    return msg.content if msg is not None and msg.has_content() else RecordDict()

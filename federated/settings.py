@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sdk.errors import InvalidOptionError
 from federated.client_id import check_client_id
 from federated.compress.coded_update import UpdateCode
+from federated.evaluation.options import EvaluationOptions
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
 from federated.secure.options import MaskingOptions
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         RoundOptions,
         PrivacyOptions,
         MaskingOptions,
+        EvaluationOptions,
     )
 
 _KINDS: dict[str, type[str | int | float]] = {
@@ -38,10 +41,15 @@ _KINDS: dict[str, type[str | int | float]] = {
     "int | None": int,
 }
 
+SERVER_PATHS = frozenset({"bundle", "out", "report", "ledger", "checkpoint", "nodes", "run_log"})
+"""The fields of `ServerSettings` that name files or folders."""
+
 _PRIVACY = "privacy-"
 """Begins the keys of a run config's section on privacy; without any of them no noise is added."""
 _MASKING = "masking-"
 """The same of secure aggregation; without any of them the server sees each update."""
+_EVALUATION = "evaluation-"
+"""The same of the judging of the candidate; without any of them it is promoted as it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +121,10 @@ class ServerSettings:
         ledger: File with what the population has spent; needed where rounds are private.
         checkpoint: File that is written after each round, and that an interrupted run goes on from;
             empty for `out` with `.checkpoint` added.
+        nodes: File that names the client of each registered node, written by `serve`; a node that
+            says it is another's takes no part. Empty where nodes are not authenticated.
+        run_log: File that gets a line for each round (docs/RUN_LOG.md); empty for `out` with
+            `.run.jsonl` added.
         update_bits: 8 or 16: devices round their updates to so many bits, and carry what that takes
             to their next one; 0 sends float32. For rounds without masks.
         update_keep: Share of an update's entries that is sent, the largest, in (0, 1].
@@ -127,6 +139,8 @@ class ServerSettings:
     min_replies: int = 0
     ledger: str = ""
     checkpoint: str = ""
+    nodes: str = ""
+    run_log: str = ""
     update_bits: int = 0
     update_keep: float = 1.0
 
@@ -143,6 +157,16 @@ class ServerSettings:
             if not (math.isfinite(value) and value > 0):
                 msg = f"{name} must be finite and > 0, got {value}"
                 raise InvalidOptionError(msg)
+
+
+def checkpoint_path(settings: ServerSettings) -> Path:
+    """Where a run's checkpoint is."""
+    return Path(settings.checkpoint or f"{settings.out}.checkpoint")
+
+
+def refusal_path(settings: ServerSettings) -> Path:
+    """Where the ServerApp says why it refuses the rounds: an error that comes again next time."""
+    return Path(f"{settings.report}.refused")
 
 
 def encode_client_settings(settings: ClientSettings) -> dict[str, Scalar]:
@@ -164,12 +188,15 @@ def encode_run_config(
     settings: ServerSettings,
     options: RoundOptions,
     privacy: PrivacyOptions | None = None,
+    *,
     masking: MaskingOptions | None = None,
+    evaluation: EvaluationOptions | None = None,
 ) -> dict[str, Scalar]:
     """Write all as one flat run config: dashes for underscores, None left out."""
     values = asdict(settings) | asdict(options)
     config = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
-    for prefix, section in ((_PRIVACY, privacy), (_MASKING, masking)):
+    sections = ((_PRIVACY, privacy), (_MASKING, masking), (_EVALUATION, evaluation))
+    for prefix, section in sections:
         if section is not None:
             config |= {prefix + name.replace("_", "-"): v for name, v in asdict(section).items()}
     return config
@@ -201,6 +228,15 @@ def decode_masking(config: Mapping[str, object]) -> MaskingOptions | None:
         InvalidOptionError: As `decode_privacy`.
     """
     return _decode_section(MaskingOptions, config, _MASKING)
+
+
+def decode_evaluation(config: Mapping[str, object]) -> EvaluationOptions | None:
+    """Read a run config's section on the judging of the candidate; None where there is none.
+
+    Raises:
+        InvalidOptionError: As `decode_privacy`.
+    """
+    return _decode_section(EvaluationOptions, config, _EVALUATION)
 
 
 def _decode_section(

@@ -71,6 +71,7 @@ def simulate(
     options: RoundOptions,
     evaluate: Callable[[State], float] | None = None,
     *,
+    on_round: Callable[[RoundReport, State], None] | None = None,
     privacy: PrivateRounds | None = None,
     start: RunState | None = None,
     keep: Callable[[RunState], None] | None = None,
@@ -82,6 +83,8 @@ def simulate(
         clients: The users; their ids are distinct.
         options: The rounds to run.
         evaluate: Called with the starting state after each round; its figures are returned.
+        on_round: Called after each round with its report and the state that devices then start
+            from, before `evaluate`.
         privacy: Makes the rounds private; None adds no noise.
         start: Go on from here; only rounds from here on are evaluated.
         keep: Called with the run's state after each round, for a checkpoint.
@@ -105,9 +108,14 @@ def simulate(
             return [_noised(reply, task, task.device_noise, privacy) for reply in replies]
         return _noised_sum(replies, task, task.device_noise, privacy)
 
-    def after_round(_: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
+    def after_round(report: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
+        if evaluate is None and on_round is None:
+            return
+        state = round_start(bundle, initial, shared)
+        if on_round is not None:
+            on_round(report, state)
         if evaluate is not None:
-            evaluations.append(evaluate(round_start(bundle, initial, shared)))
+            evaluations.append(evaluate(state))
 
     result = run_rounds(
         shared_tensors(bundle, initial),

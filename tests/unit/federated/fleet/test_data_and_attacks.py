@@ -9,8 +9,8 @@ from edge_sdk.errors import InvalidOptionError
 from edge_sdk.update import ModelUpdate, joint_norm
 from federated.fleet.attacks import poison_labels, tamper
 from federated.fleet.options import AttackOptions, PopulationOptions
-from federated.fleet.scoring import score
 from federated.fleet.users import FleetData
+from federated.scores import score
 from tests.unit.federated.fleet.conftest import some_data, some_people
 
 if TYPE_CHECKING:
