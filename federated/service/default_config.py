@@ -29,7 +29,7 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 _SET_BY_SERVE = "nodes"
 _OPTIONAL = {
     "privacy": "To make the rounds private, uncomment [privacy] and what you set in it.",
-    "masking": "To let the server see sums only, uncomment [masking] and set its roster and authority.",
+    "masking": "To show the server sums only, uncomment [masking] and set roster and authority.",
     "evaluation": "To have devices judge the new bundle first, uncomment [evaluation] likewise.",
 }
 
