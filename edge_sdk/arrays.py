@@ -77,11 +77,20 @@ def as_finite(x: object, *, name: str) -> Float32Array:
         DtypeMismatchError: Not a float32 NumPy array.
         NonFiniteError: It holds NaN or infinity.
     """
-    array = _as_array(np.asarray(x) if isinstance(x, np.generic) else x, np.float32, name)
+    array = as_float32(x, name=name)
     if not np.isfinite(array).all():
         msg = f"{name} holds NaN or infinity"
         raise NonFiniteError(msg)
     return array
+
+
+def as_float32(x: object, *, name: str) -> Float32Array:
+    """Check a float32 array of any shape; a NumPy float32 scalar is one of shape `[]`.
+
+    Raises:
+        DtypeMismatchError: Not a float32 NumPy array.
+    """
+    return _as_array(np.asarray(x) if isinstance(x, np.generic) else x, np.float32, name)
 
 
 def _as_vector(x: object, dtype: type[_Scalar], num_rows: int, name: str) -> npt.NDArray[_Scalar]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FRACTION_BITS = 53
+_WORD = np.dtype(np.uint64)
+_PARTS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32), _WORD)
 
 
 class RandomWords(Protocol):
@@ -45,19 +47,31 @@ class SeededWords:
 def integers_below(limit: int, count: int, random: RandomWords) -> NDArray[np.int64]:
     """Exactly uniform integers in `0..limit-1`, `[count]`, by rejection; `1 <= limit <= 2**63`.
 
+    Small ones take a part of a word each, and of a limit of 1 nothing is drawn: the operating
+    system's randomness is most of what noise costs.
+
     Raises:
         InvalidOptionError: `limit` is outside that.
     """
     if not 1 <= limit <= 2**63:
         msg = f"limit must be in 1..2**63, got {limit}"
         raise InvalidOptionError(msg)
-    mask = np.uint64((1 << (limit - 1).bit_length()) - 1)
-    drawn = random.words(count) & mask
+    bits = (limit - 1).bit_length()
+    if bits == 0:
+        return np.zeros(count, np.int64)
+    drawn = _bits(bits, count, random)
     while True:
-        above = np.flatnonzero(drawn >= np.uint64(limit))
+        above = np.flatnonzero(drawn >= limit) if limit < 1 << bits else ()
         if not len(above):
             return drawn.astype(np.int64)
-        drawn[above] = random.words(len(above)) & mask
+        drawn[above] = _bits(bits, len(above), random)
+
+
+def _bits(bits: int, count: int, random: RandomWords) -> NDArray[np.unsignedinteger]:
+    """Uniform integers of `bits` bits, 1..64, `[count]`, in the smallest type that holds them."""
+    kind = next(kind for kind in _PARTS if 8 * kind.itemsize >= bits)
+    parts = random.words(-(-count * kind.itemsize // _WORD.itemsize)).view(kind)[:count]
+    return parts & kind.type((1 << bits) - 1)
 
 
 def fractions(count: int, random: RandomWords) -> NDArray[np.float64]:

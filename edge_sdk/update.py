@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_sdk import _core
-from edge_sdk.arrays import Float32Array, as_finite
+from edge_sdk.arrays import Float32Array, as_float32
 from edge_sdk.errors import BadStateError, BadUpdateError, NonFiniteError
 from edge_sdk.options import check_clipping_norm
 
@@ -59,8 +59,8 @@ def clip_to_norm(
         NonFiniteError: A tensor holds NaN or infinity.
     """
     bound = check_clipping_norm(clipping_norm)
-    checked = {name: as_finite(values, name=f"delta[{name!r}]") for name, values in delta.items()}
-    return _core.clip_update(checked, bound)[0]
+    checked = {name: as_float32(values, name=f"delta[{name!r}]") for name, values in delta.items()}
+    return _core.clip_update(checked, bound)[0]  # which refuses what is not finite
 
 
 def make_update(

@@ -24,7 +24,6 @@ from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
 from federated.secure import cli as secure_cli
 from federated.service.cli import add_commands
-from federated.show import print_rounds, print_study
 
 if TYPE_CHECKING:
     from federated.privacy.options import PrivacyOptions
@@ -38,12 +37,12 @@ app = typer.Typer(
 
 app.command("epsilon")(privacy_cli.epsilon_command)
 app.command("fleet")(fleet_command)
-app.command("changes")(changes_cli.changes_command)
-app.command("apply-changes")(changes_cli.apply_command)
-app.add_typer(secure_cli.roster_app, name="roster")
 add_commands(app)
 app.command("report")(report_command)
 app.command("status")(status_command)
+app.command("changes")(changes_cli.changes_command)
+app.command("apply-changes")(changes_cli.apply_command)
+app.add_typer(secure_cli.roster_app, name="roster")
 
 _DEFAULTS = RoundOptions()
 _DELTA = 1e-5
@@ -229,14 +228,14 @@ def run_command(
     tree_rounds: privacy_cli.TreeRounds = 0,
     target_quantile: privacy_cli.TargetQuantile = 0.0,
     ledger: privacy_cli.Ledger = None,
-    roster: secure_cli.RosterFile = None,
-    authority: secure_cli.Authority = None,
-    identities: secure_cli.Identities = None,
-    group_size: secure_cli.GroupSize = 32,
     judges: judging.Judges = 0,
     margin: judging.Margin = judging.MARGIN,
     min_judges: judging.MinJudges = judging.MIN_JUDGES,
     judge_noise: judging.JudgeNoise = judging.JUDGE_NOISE,
+    roster: secure_cli.RosterFile = None,
+    authority: secure_cli.Authority = None,
+    identities: secure_cli.Identities = None,
+    group_size: secure_cli.GroupSize = 32,
     key: Key = None,
     json_output: Json = False,
 ) -> None:

@@ -12,6 +12,7 @@ from export.tasks.base import SPLITS, TEST, ImagePool
 from export.tasks.digit_writers import DigitWriterOptions, digit_writers, part_pool
 from export.tasks.digits import DigitTasks
 from export.tasks.glyphs import GlyphOptions, GlyphTasks
+from export.tasks.hapt import HaptTasks
 from export.tasks.omniglot import OmniglotTasks
 from export.tasks.unipen import UnipenTasks
 
@@ -69,8 +70,8 @@ def open_population(
 
     Args:
         tasks: "digits" (real digits in simulated styles), "glyphs" (invented), "omniglot" (the
-            drawers of one alphabet) or "unipen" (its writers: all of them, so the bundle must not
-            have been trained on any).
+            drawers of one alphabet), "unipen" (its writers: all of them, so the bundle must not
+            have been trained on any) or "hapt" (30 people's movements as pictures).
         options: How many writers.
         max_classes: At most this many classes: the bundle's slots.
         data: The folder of the real data sets.
@@ -144,10 +145,16 @@ def _unipen(options: PopulationOptions, max_classes: int, data: Path | None) -> 
     return _split_users(pool, np.arange(max_classes), options, source.digest())
 
 
+def _hapt(options: PopulationOptions, max_classes: int, data: Path | None) -> Population:
+    source = HaptTasks(data)
+    return _split_users(source.pool(TEST), np.arange(max_classes), options, source.digest())
+
+
 _SIMULATED = ("digits", "glyphs")
 _MAKERS: dict[str, Callable[[PopulationOptions, int, Path | None], Population]] = {
     "digits": _digits,
     "glyphs": _glyphs,
+    "hapt": _hapt,
     "omniglot": _omniglot,
     "unipen": _unipen,
 }

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import unflatten
-from edge_sdk.update import joint_norm
 from federated.privacy.mechanism import DecodedSum, SecureSum
-from federated.rounds.admission import admit, check_update
+from federated.rounds.admission import Admission, check_update
 from federated.rounds.aggregation import aggregate
 from federated.rounds.planning import PrivateRounds, check_options, round_noise, round_task
 from federated.rounds.records import (
@@ -36,15 +36,14 @@ from federated.rounds.sampling import sample_cohort
 from federated.rounds.server_optimizer import server_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
     from numpy.typing import NDArray
 
-    from federated.rounds.admission import Admitted
     from federated.rounds.records import Tensors
 
-    Outcome: TypeAlias = Sequence[Reply] | SecureSum | DecodedSum
+    Outcome: TypeAlias = Iterable[Reply] | SecureSum | DecodedSum
     Collect: TypeAlias = Callable[[RoundTask], Outcome]
 
 __all__ = [
@@ -96,8 +95,9 @@ def run_rounds(
         client_ids: The clients that may be sampled.
         bundle_digest: The bundle that every update must rest on.
         options: Rounds, cohort, step, bound, seed.
-        collect: Sends a task to its cohort and returns the replies in time, in the order they came;
-            of a masked round, or one with distributed noise, the sum.
+        collect: Sends a task to its cohort and returns the replies in time, in the order they came
+            (a private round keeps none, so they may be made one by one); of a masked round, or one
+            with distributed noise, the sum.
         on_round: Called after each round with its report and the new shared tensors.
         privacy: Makes the rounds private; None adds no noise.
         start: Go on from here, in place of the start.
@@ -180,7 +180,7 @@ def next_state(
             raise InvalidOptionError(msg)
         if isinstance(outcome, DecodedSum):
             return _summed_round(state, task, outcome, options)
-        return _plain_round(state, task, admit(task, outcome), options)
+        return _plain_round(state, task, outcome, options)
     if isinstance(outcome, DecodedSum):
         msg = "rounds with noise need sums on the grid of their noise"
         raise InvalidOptionError(msg)
@@ -188,17 +188,18 @@ def next_state(
 
 
 def _plain_round(
-    state: RunState, task: RoundTask, admitted: Admitted, options: RoundOptions
+    state: RunState, task: RoundTask, replies: Iterable[Reply], options: RoundOptions
 ) -> RunState:
-    updates = admitted.updates
+    admission = Admission(task)
+    updates = dict(sorted(admission.usable(replies), key=itemgetter(0)))
     step_norm = 0.0
     shared, moments = state.shared, state.optimizer
     if updates:
         direction = aggregate(updates, shared, options)
         shared, moments, step_norm = server_step(shared, direction, moments, options)
-    norms = [joint_norm(delta) for delta in updates.values()]
+    norms = admission.norms.values()
     report = replace(
-        admitted_report(task, admitted),
+        admitted_report(task, admission),
         mean_update_norm=math.fsum(norms) / len(norms) if norms else 0.0,
         step_norm=step_norm,
         denominator=float(len(updates)),
@@ -224,7 +225,7 @@ def _summed_round(
 def _private_round(
     state: RunState,
     task: RoundTask,
-    outcome: Sequence[Reply] | SecureSum,
+    outcome: Iterable[Reply] | SecureSum,
     options: RoundOptions,
     privacy: PrivateRounds,
     num_clients: int,

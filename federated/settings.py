@@ -46,8 +46,10 @@ SERVER_PATHS = frozenset({"bundle", "out", "report", "ledger", "checkpoint", "no
 
 _PRIVACY = "privacy-"
 """Begins the keys of a run config's section on privacy; without any of them no noise is added."""
+
 _MASKING = "masking-"
 """The same of secure aggregation; without any of them the server sees each update."""
+
 _EVALUATION = "evaluation-"
 """The same of the judging of the candidate; without any of them it is promoted as it is."""
 

@@ -15,7 +15,7 @@ from federated.privacy.mechanism import noised_contribution, noised_update
 from federated.round_core import Reply, SecureSum, run_rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -99,14 +99,10 @@ def simulate(
     bundle, initial = engine.bundle, engine.initial_state()
     evaluations: list[float] = []
 
-    def collect(task: RoundTask) -> list[Reply] | SecureSum:
+    def collect(task: RoundTask) -> Iterable[Reply] | SecureSum:
         begin = round_start(bundle, initial, task.shared)
         replies = [_reply(engine, begin, by_id[client_id], task) for client_id in task.cohort]
-        if task.device_noise is None or privacy is None:
-            return replies
-        if task.arriving_norm is not None:
-            return [_noised(reply, task, task.device_noise, privacy) for reply in replies]
-        return _noised_sum(replies, task, task.device_noise, privacy)
+        return with_device_noise(replies, task, privacy)
 
     def after_round(report: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
         if evaluate is None and on_round is None:
@@ -192,6 +188,24 @@ def _reply(engine: Engine, start: State, client: SimulatedClient, task: RoundTas
     return Reply(client_id=client.client_id, update=update)
 
 
+def with_device_noise(
+    replies: Iterable[Reply], task: RoundTask, privacy: PrivateRounds | None
+) -> Iterable[Reply] | SecureSum:
+    """What reaches the server of these replies: as they are, each noised, or their noised sum.
+
+    Args:
+        replies: What devices made, before any noise of theirs.
+        task: The round, which says what devices add.
+        privacy: Gives each device its randomness; None in rounds without noise.
+    """
+    if task.device_noise is None or privacy is None:
+        return replies
+    if task.arriving_norm is None:
+        return _noised_sum(replies, task, task.device_noise, privacy)
+    noise = task.device_noise
+    return (_noised(reply, task, noise, privacy) for reply in replies)
+
+
 def _noised(reply: Reply, task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds) -> Reply:
     """What a device with local noise replies."""
     if reply.update is None:
@@ -202,10 +216,11 @@ def _noised(reply: Reply, task: RoundTask, noise: DeviceNoise, privacy: PrivateR
 
 
 def _noised_sum(
-    replies: Sequence[Reply], task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds
+    replies: Iterable[Reply], task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds
 ) -> SecureSum:
     """What secure aggregation would give the server: each device noises its own update first."""
     total = np.zeros(sum(value.size for value in task.shared.values()), np.int64)
+    num_contributors = 0
     failed: Counter[str] = Counter()
     for reply in replies:
         if reply.update is None:
@@ -213,6 +228,5 @@ def _noised_sum(
             continue
         words = privacy.words(task.server_round, f"device {reply.client_id}")
         total += noised_contribution(reply.update.delta, task.clipping_norm, noise, words)
-    return SecureSum(
-        total=total, num_contributors=len(replies) - failed.total(), failed=dict(failed)
-    )
+        num_contributors += 1
+    return SecureSum(total=total, num_contributors=num_contributors, failed=dict(failed))

@@ -1,10 +1,9 @@
-"""What rounds are worth to UNIPEN's writers: new people, personal parts, attacks, noise.
+"""What rounds are worth to UNIPEN's writers: new people, attacks, noise.
 
-    EDGE_SDK_DATA=... python benchmarks/fleet/learning.py BUNDLE [--gradient BUNDLE] --out FILE
+    EDGE_SDK_DATA=... python benchmarks/fleet/learning.py BUNDLE --out FILE
 
 BUNDLE: a prototypical bundle that names no labels and was trained on no drawing of UNIPEN; that of
-the committed figures is made by `benchmarks.guard.provenance.MAKE_BUNDLE`.
-GRADIENT: a gradient bundle with shared tensors, for the algorithms that split a state.
+the committed figures is `bundles/glyphs-prototypical`.
 
 Everything is measured on writers who took part in no round and are on no device. A difference is
 paired by writer; its interval is Student's t at 95 %.
@@ -25,7 +24,6 @@ from export.intervals import mean_interval
 from federated.fleet.config import FleetConfig
 from federated.fleet.devices import Devices
 from federated.fleet.options import (
-    AlgorithmOptions,
     AttackOptions,
     FleetRoundOptions,
     PopulationOptions,
@@ -41,8 +39,6 @@ from federated.scores import score
 from federated.study import labelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -100,13 +96,13 @@ class Writing:
         self.people = people_of(self.engine, population.taking_part)
         self.held_out = people_of(self.engine, population.held_out)
 
-    def data(self, options: PopulationOptions) -> FleetData:
+    def data(self, options: PopulationOptions, seed: int = SEED) -> FleetData:
         """Deal the writers out."""
-        return FleetData(self.people, self.held_out, options, SEED)
+        return FleetData(self.people, self.held_out, options, seed)
 
     def run(self, config: FleetConfig) -> FleetResult:
         """Run rounds."""
-        return run_fleet(self.engine, self.data(config.population), config)
+        return run_fleet(self.engine, self.data(config.population, config.seed), config)
 
 
 def new_people(writing: Writing) -> dict[str, Any]:
@@ -185,31 +181,10 @@ def attacks(writing: Writing) -> list[dict[str, Any]]:
     return rows
 
 
-def algorithms(writing: Writing, names: Iterable[str]) -> dict[str, Any]:
-    """Each algorithm on the same devices and rounds."""
-    rules = FleetRoundOptions(rounds=12, replies=20, clipping_norm=20.0)
-    people = replace(PEOPLE, devices=120, shots=2)
-    found = {
-        name: writing.run(
-            replace(PLAIN, population=people, round=rules, algorithm=AlgorithmOptions(name=name))
-        )
-        for name in names
-    }
-    baseline = found["fedavg-global"]
-    return {
-        name: {
-            "taught": level(result.after),
-            "over fedavg without personalization": interval(result.after - baseline.after),
-        }
-        for name, result in found.items()
-    }
-
-
 def main() -> None:
     """Run all studies; write the figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--gradient", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     data = Path(os.environ["EDGE_SDK_DATA"])
@@ -232,11 +207,6 @@ def main() -> None:
             )
             for defence in DEFENCES
         }
-        if chosen.gradient:
-            split = Writing(chosen.gradient, population, folder, "gradient")
-            studies["algorithms"] = algorithms(
-                split, ("fedavg-global", "fedavg", "fedper", "fedrep", "ditto")
-            )
     whole["learning"] = studies
     chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
 

@@ -1,11 +1,12 @@
 """CPU time of a simulator for each client and round, without client compute, beside its peers.
 
-    python benchmarks/fleet/overhead.py --pfl PYTHON [--out FILE]
+    python benchmarks/fleet/overhead.py [--pfl PYTHON] [--flower PYTHON] [--out FILE]
 
-PYTHON is one that has `pip install pfl==0.6.0`. A figure is the CPU time of a long run minus that
-of a short one, over the updates in between, so that imports and set-up are no part of it. The
-simulators
-take turns, and the figure is the median of the turns, with the least and the most beside it.
+Each PYTHON is one that has the peer: `pip install pfl==0.6.0`, `pip install
+"flwr[simulation]==1.41.0"`. A figure is the CPU time of a long run minus that of a short one, over
+the updates in between, so that imports and set-up are no part of it; Flower's many processes are
+counted from its second round on. The simulators take turns, and the figure is the median of the
+turns, with the least and the most beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,25 +26,37 @@ from typing import Any
 from work import CLIENTS, DIM
 
 HERE = Path(__file__).parent
+FLOWER = "peer_flower.py"
 SHORT, LONG = 2, 8
+FLOWER_ROUNDS = 3  # the first of which is not counted
 TARGET_MS = 0.14
+SETTINGS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 
 def measure(python: str, script: str, mode: str, rounds: int) -> dict[str, Any]:
     """One run in a process of its own, on one thread."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    done = subprocess.run(  # noqa: S603
-        [python, HERE / script, mode, str(CLIENTS), str(rounds)],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **threads},
-    )
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(  # noqa: S603
+            [python, HERE / script, mode, str(CLIENTS), str(rounds)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **SETTINGS, "FLWR_HOME": home, "FLEET_RUN": home},
+        )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def figure(python: str, script: str, mode: str) -> float:
     """Milliseconds of CPU for each update."""
+    if script == FLOWER:
+        found = measure(python, script, mode, FLOWER_ROUNDS)
+        return 1e3 * float(found["cpu_s"]) / float(found["updates"])
     short, long = (measure(python, script, mode, rounds) for rounds in (SHORT, LONG))
     return 1e3 * (long["cpu_s"] - short["cpu_s"]) / (long["updates"] - short["updates"])
 
@@ -51,6 +65,7 @@ def main() -> None:
     """Take turns; write the figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--pfl", help="Python with pfl 0.6.0")
+    parser.add_argument("--flower", help="Python with flwr[simulation] 1.41.0")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
@@ -62,6 +77,8 @@ def main() -> None:
         contestants |= {
             f"pfl 0.6.0, {mode}": (chosen.pfl, "peer_pfl.py", mode) for mode in ("plain", "private")
         }
+    if chosen.flower:
+        contestants["flower 1.41.0, plain"] = (chosen.flower, FLOWER, "plain")
     found: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(chosen.turns):
         for name, (python, script, mode) in contestants.items():
@@ -77,6 +94,7 @@ def main() -> None:
             }
             for name, values in found.items()
         },
+        "turns": chosen.turns,
         "target_ms": TARGET_MS,
         "passed": statistics.median(found["ours, private"]) <= TARGET_MS,
         "python": platform.python_version(),

@@ -27,6 +27,8 @@ from federated.round_core import Reply, RoundOptions, run_rounds
 from federated.rounds.planning import PrivateRounds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from federated.round_core import RoundReport, RoundTask
@@ -47,16 +49,14 @@ def run(mode: str, clients: int, rounds: int) -> dict[str, float]:
 
     def work(
         task: RoundTask, shared: Tensors, chosen: NDArray[np.int64], event: NDArray[np.int64]
-    ) -> list[Reply]:
+    ) -> Iterator[Reply]:
         del event
-        replies = []
         for device in chosen.tolist():
             delta = {"w": local_update(shared["w"], device)}
             if mode != "plain":
                 delta = clip_to_norm(delta, task.clipping_norm)
             update = ModelUpdate(task.bundle_digest, delta)
-            replies.append(Reply(client_id=devices.ids[device], update=update))
-        return replies
+            yield Reply(client_id=devices.ids[device], update=update)
 
     load = Load(steps=1, bytes_down=4 * DIM, bytes_up=4 * DIM)
     driver = SynchronousDriver(devices, config, load, work, everyone=mode == "private")

@@ -9,9 +9,13 @@
 #include <utility>
 
 #include "edge/error.h"
+#include "update_loops.h"
 
 namespace edge {
 namespace {
+
+#define EDGE_INLINE inline __attribute__((always_inline))
+#define EDGE_AVX2 __attribute__((target("avx2")))
 
 constexpr std::size_t kLanes = 8;
 
@@ -19,25 +23,6 @@ constexpr std::size_t kBlock = 512;
 // A double's bits that no normal float has.
 constexpr std::uint64_t kBeyondFloat = (std::uint64_t{1} << 29U) - 1;
 constexpr std::uint32_t kFloatExponent = 0x7f800000U;
-
-template <typename T>
-double sum_of_squares(const T* data, std::size_t count) noexcept {
-  std::array<double, kLanes> lanes{};
-  const std::size_t whole = count - count % kLanes;
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const double value = static_cast<double>(data[i + lane]);
-      lanes[lane] += value * value;
-    }
-  }
-  for (std::size_t i = whole; i < count; ++i) {
-    const double value = static_cast<double>(data[i]);
-    lanes[i - whole] += value * value;
-  }
-  double total = 0;
-  for (const double lane : lanes) total += lane;
-  return total;
-}
 
 std::size_t count_of(const NamedView& tensor) noexcept {
   std::size_t count = 1;  // a view of something that is in memory: the product cannot overflow
@@ -67,8 +52,49 @@ float truncated_small(double exact) noexcept {
   return grew ? std::nextafter(rounded, 0.0F) : rounded;
 }
 
-// `in * scale` for 0 < scale < 1, rounded towards zero; loops that compilers turn into vector code.
-void scale_down(const float* in, std::size_t count, double scale, float* out) noexcept {
+// The loops below are written so that compilers turn them into vector code, and are compiled for
+// several widths of it: every operation is rounded by itself, so the bits are those of all others.
+template <typename Value>
+EDGE_INLINE double sum_of_squares_here(std::size_t count, const Value& value) noexcept {
+  std::array<double, kLanes> lanes{};
+  const std::size_t whole = count - count % kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const double found = value(i + lane);
+      lanes[lane] += found * found;
+    }
+  }
+  for (std::size_t i = whole; i < count; ++i) {
+    const double found = value(i);
+    lanes[i - whole] += found * found;
+  }
+  double total = 0;
+  for (const double lane : lanes) total += lane;
+  return total;
+}
+
+EDGE_INLINE double squares_here(const float* data, std::size_t count) noexcept {
+  return sum_of_squares_here(count, [&](std::size_t i) { return static_cast<double>(data[i]); });
+}
+
+EDGE_INLINE std::int32_t rounded(float value, double scale) noexcept {
+  return static_cast<std::int32_t>(static_cast<double>(value) * scale);
+}
+
+EDGE_INLINE double rounded_squares_here(const float* data, std::size_t count,
+                                        double scale) noexcept {
+  return sum_of_squares_here(
+      count, [data, scale](std::size_t i) { return static_cast<double>(rounded(data[i], scale)); });
+}
+
+EDGE_INLINE void add_rounded_here(const float* data, std::size_t count, double scale,
+                                  std::int64_t* total) noexcept {
+  for (std::size_t i = 0; i < count; ++i) total[i] += rounded(data[i], scale);
+}
+
+// `in * scale` for 0 < scale < 1, rounded towards zero.
+EDGE_INLINE void scale_down_here(const float* in, std::size_t count, double scale,
+                                 float* out) noexcept {
   for (std::size_t first = 0; first < count; first += kBlock) {
     const std::size_t end = std::min(count, first + kBlock);
     for (std::size_t i = first; i < end; ++i) {
@@ -87,12 +113,56 @@ void scale_down(const float* in, std::size_t count, double scale, float* out) no
   }
 }
 
+constexpr UpdateLoops kPortableLoops{
+    [](const float* data, std::size_t count) { return squares_here(data, count); },
+    [](const float* data, std::size_t count, double scale) {
+      return rounded_squares_here(data, count, scale);
+    },
+    [](const float* data, std::size_t count, double scale, std::int64_t* total) {
+      add_rounded_here(data, count, scale, total);
+    },
+    [](const float* in, std::size_t count, double scale, float* out) {
+      scale_down_here(in, count, scale, out);
+    },
+};
+
+#if defined(__x86_64__)
+EDGE_AVX2 double squares_avx2(const float* data, std::size_t count) {
+  return squares_here(data, count);
+}
+EDGE_AVX2 double rounded_squares_avx2(const float* data, std::size_t count, double scale) {
+  return rounded_squares_here(data, count, scale);
+}
+EDGE_AVX2 void add_rounded_avx2(const float* data, std::size_t count, double scale,
+                                std::int64_t* total) {
+  add_rounded_here(data, count, scale, total);
+}
+EDGE_AVX2 void scale_down_avx2(const float* in, std::size_t count, double scale, float* out) {
+  scale_down_here(in, count, scale, out);
+}
+constexpr UpdateLoops kAvx2Loops{squares_avx2, rounded_squares_avx2, add_rounded_avx2,
+                                 scale_down_avx2};
+#endif
+
+const UpdateLoops& widest() noexcept {
+  static const UpdateLoops& loops = update_loops(/*portable=*/false);
+  return loops;
+}
+
 }  // namespace
+
+const UpdateLoops& update_loops(bool portable) noexcept {
+#if defined(__x86_64__)
+  if (!portable && __builtin_cpu_supports("avx2") != 0) return kAvx2Loops;
+#endif
+  static_cast<void>(portable);
+  return kPortableLoops;
+}
 
 double joint_norm(const std::vector<NamedView>& update) noexcept {
   double total = 0;
   for (const NamedView& tensor : update) {
-    total += sum_of_squares(tensor.view.data, count_of(tensor));
+    total += widest().squares(tensor.view.data, count_of(tensor));
   }
   return std::sqrt(total);
 }
@@ -115,7 +185,7 @@ Clipped clip_update(const std::vector<NamedView>& update, double clipping_norm) 
     if (within) {
       if (count != 0) std::memcpy(out.data.get(), tensor.view.data, count * sizeof(float));
     } else {
-      scale_down(tensor.view.data, count, scale, out.data.get());
+      widest().scale_down(tensor.view.data, count, scale, out.data.get());
     }
     result.tensors.push_back(std::move(out));
   }
@@ -123,21 +193,19 @@ Clipped clip_update(const std::vector<NamedView>& update, double clipping_norm) 
 }
 
 bool add_rounded(const std::vector<NamedView>& update, double scale, double bound_squared,
-                 std::int64_t* total) {
-  std::size_t size = 0;
-  for (const NamedView& tensor : update) size += count_of(tensor);
-  std::vector<std::int32_t> rounded(size);
-  std::int32_t* out = rounded.data();
+                 std::int64_t* total) noexcept {
+  // Exact: integers, whose sum is below 2**53 wherever it is within the bound. They are rounded
+  // once for this sum and again to be added, which is cheaper than to keep them.
+  double squares = 0;
+  for (const NamedView& tensor : update) {
+    squares += widest().rounded_squares(tensor.view.data, count_of(tensor), scale);
+  }
+  if (squares > bound_squared) return false;
   for (const NamedView& tensor : update) {
     const std::size_t count = count_of(tensor);
-    for (std::size_t i = 0; i < count; ++i) {
-      out[i] = static_cast<std::int32_t>(static_cast<double>(tensor.view.data[i]) * scale);
-    }
-    out += count;
+    widest().add_rounded(tensor.view.data, count, scale, total);
+    total += count;
   }
-  // Exact: integers, whose sum is below 2**53 wherever it is within the bound.
-  if (sum_of_squares(rounded.data(), size) > bound_squared) return false;
-  for (std::size_t i = 0; i < size; ++i) total[i] += rounded[i];
   return true;
 }
 

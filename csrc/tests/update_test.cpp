@@ -2,10 +2,12 @@
 #include "edge/update.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "test.h"
+#include "update_loops.h"
 
 namespace edge {
 namespace {
@@ -55,6 +57,31 @@ TEST(adds_integers_unless_their_norm_is_over_the_bound) {
   CHECK(!add_rounded({view(corner), view(rest)}, 1, 24, total.data()));
   CHECK(!add_rounded({view(corner), view(rest)}, 2, 25, total.data()));
   CHECK(total[0] == 10 && total[1] == 3 && total[2] == 7);
+}
+
+TEST(every_width_gives_the_same_bits) {
+  for (const std::size_t count : {std::size_t{0}, std::size_t{5}, std::size_t{4099}}) {
+    std::vector<float> values(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      values[i] = std::sin(static_cast<float>(i + 1)) * (i % 7 == 0 ? 1e-38F : 1e3F);
+    }
+    const UpdateLoops& portable = update_loops(true);
+    const UpdateLoops& widest = update_loops(false);
+    CHECK(portable.squares(values.data(), count) == widest.squares(values.data(), count));
+    const double scale = 1234.5678;
+    CHECK(portable.rounded_squares(values.data(), count, scale) ==
+          widest.rounded_squares(values.data(), count, scale));
+    std::vector<std::int64_t> sum(count, 3);
+    std::vector<std::int64_t> wide_sum(count, 3);
+    portable.add_rounded(values.data(), count, scale, sum.data());
+    widest.add_rounded(values.data(), count, scale, wide_sum.data());
+    CHECK(sum == wide_sum);
+    std::vector<float> out(count);
+    std::vector<float> wide_out(count);
+    portable.scale_down(values.data(), count, 0.3, out.data());
+    widest.scale_down(values.data(), count, 0.3, wide_out.data());
+    CHECK(count == 0 || std::memcmp(out.data(), wide_out.data(), count * sizeof(float)) == 0);
+  }
 }
 
 TEST(refuses_what_is_not_finite) {

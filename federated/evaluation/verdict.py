@@ -107,8 +107,8 @@ class Verdict:
             f"The candidate was {'promoted' if self.promoted else 'not promoted'}: "
             f"{_WORDS[self.reason]}. Over {self.devices:.0f} devices the mean gain in accuracy is "
             f"{100 * self.gain:+.1f} points ({100 * self.gain_low:+.1f} to "
-            f"{100 * self.gain_high:+.1f}, each side at {100 * self.confidence:g} %), asked was "
-            f"at least {-100 * self.margin:+.1f}. The worst-served tenth: "
+            f"{100 * self.gain_high:+.1f}, each side at {100 * self.confidence:g} %), and at "
+            f"least {-100 * self.margin:+.1f} was asked for. The worst-served tenth: "
             f"{100 * self.current.worst_decile:.0f} % before, "
             f"{100 * self.candidate.worst_decile:.0f} % with the candidate."
         )

@@ -23,6 +23,9 @@ name = "fedavg"
 noise_multiplier = 1.0
 epsilon = 8.0
 
+[ray]                         # its presence spreads training over processes
+processes = 4
+
 [evaluation]                  # its presence has devices judge: federated.evaluation.options
 devices = 100
 
@@ -66,6 +69,8 @@ class FleetConfig:
         attack: Who wants to harm.
         privacy: Makes the rounds private; noise is drawn from the seed, so that a simulation
             repeats, and its report says that this is no guarantee. None: no noise.
+        ray: Trains in several processes, perhaps on several machines; needs the extra `ray`. None:
+            in this one.
         evaluation: How devices judge the candidate before it is promoted; None: they do not.
         tier: Classes of devices.
     """
@@ -83,6 +88,7 @@ class FleetConfig:
     budget: tables.BudgetOptions = field(default_factory=tables.BudgetOptions)
     attack: tables.AttackOptions = field(default_factory=tables.AttackOptions)
     privacy: PrivacyOptions | None = None
+    ray: tables.RayOptions | None = None
     evaluation: EvaluationOptions | None = None
     tier: tuple[tables.TierOptions, ...] = TIERS
 
@@ -93,6 +99,13 @@ class FleetConfig:
                 raise InvalidOptionError(msg)
         if not self.tier or len({tier.name for tier in self.tier}) != len(self.tier):
             msg = "there must be at least one tier, and no two of one name"
+            raise InvalidOptionError(msg)
+        is_distributed = self.privacy is not None and self.privacy.noise == "distributed"
+        if is_distributed and self.attack.kind != "none":
+            msg = (
+                "with distributed noise the server sees a sum alone and cannot bound an attacker's "
+                "update; simulate attacks with central noise, or without"
+            )
             raise InvalidOptionError(msg)
 
 

@@ -7,7 +7,7 @@ train, so a simulation pays for no work that nobody sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from federated.rounds.records import Tensors
 
     Int = NDArray[np.int64]
-    Work: TypeAlias = Callable[[RoundTask, Tensors, Int, Int], list[Reply]]
+    Work: TypeAlias = Callable[[RoundTask, Tensors, Int, Int], Iterable[Reply]]
     """Updates of devices: the round, the tensors they start from, the devices, and the event of
     each."""
 
@@ -146,7 +146,7 @@ class SynchronousDriver:
         rules = self._config.round
         return rules.replies if self._everyone else rules.cohort_size
 
-    def collect(self, task: RoundTask) -> list[Reply]:
+    def collect(self, task: RoundTask) -> Iterable[Reply]:
         """Let a cohort live through its round; returns the replies that are in time."""
         chosen = self._devices.numbers(task.cohort)
         opened = self._now

@@ -57,7 +57,8 @@ class PopulationOptions:
             Qi and Brown, 2019).
         alpha: Concentration of that distribution; small is skewed.
         max_classes: Labels in use, the first ones; 0: as many as the bundle has slots.
-        shots: Examples of each label that a held-out person teaches before being measured.
+        shots: Examples of each label that a held-out person teaches before being measured; 0:
+            nothing is taught, as of Omniglot's drawers, who drew each character once.
     """
 
     source: str = "unipen"
@@ -71,7 +72,7 @@ class PopulationOptions:
     shots: int = 1
 
     def __post_init__(self) -> None:
-        _counts(self, persons=0, devices=1, examples=1, held_out=2, max_classes=0, shots=1)
+        _counts(self, persons=0, devices=1, examples=1, held_out=2, max_classes=0, shots=0)
         _positive(self, "alpha")
         _one_of(self.partition, "partition", ("users", "dirichlet"))
 
@@ -297,3 +298,20 @@ class AttackOptions:
         _one_of(self.kind, "kind", ("none", "boosted", "sign-flip", "label-flip"))
         _share(self, "share")
         _positive(self, "boost")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RayOptions:
+    """Training in several processes, by Ray. Results do not depend on it.
+
+    Attributes:
+        processes: How many; a device always trains in the same one.
+        address: Of a running cluster, whose machines have this package and processors of one kind;
+            empty: processes on this machine.
+    """
+
+    processes: int = 2
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        _counts(self, processes=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from federated.fleet.algorithms import make_algorithm
 from federated.fleet.buffered import BufferedDriver
 from federated.fleet.devices import Devices
 from federated.fleet.driver import LOSSES, SynchronousDriver
+from federated.fleet.scale_out import RayCrew, SpreadTraining, WorkerRecipe
 from federated.fleet.scoring import after_teaching, before_teaching
 from federated.fleet.timeline import Load
 from federated.fleet.training import Training
@@ -29,11 +30,11 @@ from federated.run_files import about_run
 from federated.run_log.records import FILE_NAME, Source, Traffic
 from federated.run_log.writer import RunLog
 from federated.scores import Score, score
-from federated.simulate import embed_images
+from federated.simulate import embed_images, with_device_noise
 from federated.study import labelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import numpy as np
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from federated.evaluation.run import EvaluationReport
     from federated.fleet.algorithms.base import Algorithm
     from federated.fleet.config import FleetConfig
-    from federated.fleet.driver import VisitReport
-    from federated.round_core import RoundReport
+    from federated.fleet.driver import VisitReport, Work
+    from federated.round_core import Reply, RoundReport, RoundTask, SecureSum
     from federated.rounds.planning import PrivateRounds
     from federated.rounds.records import Tensors
 
@@ -116,10 +117,10 @@ def run_fleet(
     Raises:
         InvalidOptionError: The algorithm does not fit the bundle, or privacy the algorithm.
         NotEnoughClientsError: No device checked in for longer than the coordinator waits.
+        TooFewContributorsError: Of a round with distributed noise, too few devices came through.
+        MissingExtraError: The config asks for Ray, which is not installed.
     """
-    if privacy is not None and config.algorithm.asynchronous:
-        msg = "who comes when he can is no random sample; private rounds are synchronous"
-        raise InvalidOptionError(msg)
+    _check_together(config, algorithm, privacy)
     if algorithm is None:
         algorithm = make_algorithm(engine, config.algorithm, threads=config.threads)
     steps = config.round.steps or None
@@ -127,49 +128,53 @@ def run_fleet(
     shared = algorithm.shared()
     size = 4 * sum(value.size for value in shared.values())
     load = Load(steps=algorithm.own_steps(steps), bytes_down=size, bytes_up=size)
-    work = Training(engine, algorithm, data, devices, config.attack, config.seed)
-    driver: BufferedDriver | SynchronousDriver
-    if config.algorithm.asynchronous:
-        driver = BufferedDriver(devices, config, load, work)
-    else:
-        driver = SynchronousDriver(devices, config, load, work, everyone=privacy is not None)
-    clock = [time.process_time()]
+    with _training(engine, algorithm, data, devices, config) as work:
+        driver: BufferedDriver | SynchronousDriver = (
+            BufferedDriver(devices, config, load, work)
+            if config.algorithm.asynchronous
+            else SynchronousDriver(devices, config, load, work, everyone=privacy is not None)
+        )
+        clock = [time.process_time()]
 
-    def after_round(report: RoundReport, now: Tensors) -> None:
-        scores: dict[str, Score] = {}
-        every = config.evaluate_every
-        if every and (report.server_round + 1) % every == 0:
-            scores["before_teaching"] = score(before_teaching(algorithm, now, data.held_out))
-            scores["after_teaching"] = score(after_teaching(algorithm, now, data.held_out, steps))
-        visits = driver.reports[-1]
-        driver.candidates.forget()
-        clock.append(time.process_time())
-        if log is not None:
-            log.round(
-                report,
-                traffic=Traffic(
-                    bytes_down=visits.bytes_down,
-                    bytes_up=visits.bytes_up,
-                    devices_down=visits.asked,
-                    devices_up=visits.finished + visits.late,
-                ),
-                epsilon=None if epsilon is None else epsilon(report.server_round),
-                evaluation=scores,
-                lost={name: getattr(visits, name) for name in LOSSES},
-                more={"fleet": asdict(visits), "cpu_s": round(clock[-1] - clock[-2], 4)},
-            )
-        if on_round is not None:
-            on_round(report, visits, scores)
+        def collect(task: RoundTask) -> Iterable[Reply] | SecureSum:
+            return with_device_noise(driver.collect(task), task, privacy)
 
-    result = run_rounds(
-        shared,
-        driver.candidates,
-        engine.bundle.digest,
-        round_options(config, driver.cohort_size),
-        driver.collect,
-        after_round,
-        privacy=privacy,
-    )
+        def after_round(report: RoundReport, now: Tensors) -> None:
+            scores: dict[str, Score] = {}
+            every = config.evaluate_every
+            if every and (report.server_round + 1) % every == 0:
+                scores["before_teaching"] = score(before_teaching(algorithm, now, data.held_out))
+                after = after_teaching(algorithm, now, data.held_out, steps)
+                scores["after_teaching"] = score(after)
+            visits = driver.reports[-1]
+            driver.candidates.forget()
+            clock.append(time.process_time())
+            if log is not None:
+                log.round(
+                    report,
+                    traffic=Traffic(
+                        bytes_down=visits.bytes_down,
+                        bytes_up=visits.bytes_up,
+                        devices_down=visits.asked,
+                        devices_up=visits.finished + visits.late,
+                    ),
+                    epsilon=None if epsilon is None else epsilon(report.server_round),
+                    evaluation=scores,
+                    lost={name: getattr(visits, name) for name in LOSSES},
+                    more={"fleet": asdict(visits), "cpu_s": round(clock[-1] - clock[-2], 4)},
+                )
+            if on_round is not None:
+                on_round(report, visits, scores)
+
+        result = run_rounds(
+            shared,
+            driver.candidates,
+            engine.bundle.digest,
+            round_options(config, driver.cohort_size),
+            collect,
+            after_round,
+            privacy=privacy,
+        )
     return FleetResult(
         shared=result.shared,
         reports=result.reports,
@@ -177,6 +182,29 @@ def run_fleet(
         before=before_teaching(algorithm, result.shared, data.held_out),
         after=after_teaching(algorithm, result.shared, data.held_out, steps),
     )
+
+
+def _check_together(
+    config: FleetConfig, algorithm: Algorithm | None, privacy: PrivateRounds | None
+) -> None:
+    if privacy is not None and config.algorithm.asynchronous:
+        msg = "who comes when he can is no random sample; private rounds are synchronous"
+        raise InvalidOptionError(msg)
+    if algorithm is not None and config.ray is not None:
+        msg = "with [ray], what devices keep is in other processes; leave algorithm out"
+        raise InvalidOptionError(msg)
+
+
+@contextmanager
+def _training(
+    engine: Engine, algorithm: Algorithm, data: FleetData, devices: Devices, config: FleetConfig
+) -> Iterator[Work]:
+    """What makes the updates: this process, or several."""
+    if config.ray is None:
+        yield Training(engine, algorithm, data, devices, config.attack, config.seed)
+        return
+    with RayCrew(WorkerRecipe.of(engine.bundle, config, data), config.ray) as crew:
+        yield SpreadTraining(crew)
 
 
 def simulate_fleet(

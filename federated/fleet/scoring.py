@@ -33,9 +33,13 @@ def after_teaching(
 ) -> NDArray[np.float64]:
     """Accuracy of each person with what the algorithm makes of their few examples, `[people]`.
 
+    Who taught nothing predicts with the shared state.
+
     Raises:
         EdgeError: Somebody's examples cannot be adapted on.
     """
+    if not any(len(person.taught.slots) for person in people):
+        return before_teaching(algorithm, shared, people)
     pupils = [Pupil(-1, person.taught.features, person.taught.slots) for person in people]
     found = []
     states = algorithm.personalize(shared, pupils, steps)

@@ -10,7 +10,7 @@ from federated.fleet.attacks import poison_labels, tamper
 from federated.round_core import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -53,24 +53,17 @@ class Training:
 
     def __call__(
         self, task: RoundTask, shared: Tensors, chosen: NDArray[np.int64], event: NDArray[np.int64]
-    ) -> list[Reply]:
+    ) -> Iterator[Reply]:
         """Let `chosen` devices train from `shared`; one reply each, in their order."""
-        replies: list[Reply] = []
-        for first in range(0, len(chosen), _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            replies += self._some(task, shared, chosen[part].tolist(), event[part].tolist())
-        return replies
-
-    def _some(
-        self, task: RoundTask, shared: Tensors, chosen: Sequence[int], event: Sequence[int]
-    ) -> list[Reply]:
-        pupils = [self._pupil(device) for device in chosen]
         start = self._algorithm.start(shared)
-        adapted = self._algorithm.train(shared, pupils, task.steps)
-        return [
-            self._reply(task, device, start, state, number)
-            for device, state, number in zip(chosen, adapted, event, strict=True)
-        ]
+        for first in range(0, len(chosen), _AT_ONCE):
+            devices = chosen[first : first + _AT_ONCE].tolist()
+            pupils = [self._pupil(device) for device in devices]
+            adapted = self._algorithm.train(shared, pupils, task.steps)
+            for device, state, number in zip(
+                devices, adapted, event[first : first + _AT_ONCE].tolist(), strict=True
+            ):
+                yield self._reply(task, device, start, state, number)
 
     def _pupil(self, device: int) -> Pupil:
         found = self._data.examples(device)

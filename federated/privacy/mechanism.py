@@ -17,7 +17,7 @@ import numpy as np
 from edge_sdk.discrete_gaussian import MAX_SIGMA, sample_discrete_gaussian
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import Grid, flatten, unflatten
-from edge_sdk.update import clip_to_norm, joint_norm
+from edge_sdk.update import clip_to_norm
 from federated.errors import TooFewContributorsError
 from federated.privacy.tree import tree_step
 
@@ -288,7 +288,7 @@ def release_noised(received: SecureSum, plan: NoisePlan) -> NDArray[np.float64]:
 
 
 def next_clipping_norm(
-    updates: Iterable[Mapping[str, NDArray[np.float32]]],
+    norms: Iterable[float],
     clipping_norm: float,
     options: PrivacyOptions,
     denominator: float,
@@ -299,7 +299,7 @@ def next_clipping_norm(
     Andrew et al. 2021, algorithm 1: geometric steps from the noised share of updates under the
     bound. One user changes the sum of -1 (clipped) and +1 (not) by 1.
     """
-    count = sum(1 if joint_norm(delta) < clipping_norm * _CLIPPED else -1 for delta in updates)
+    count = sum(1 if norm < clipping_norm * _CLIPPED else -1 for norm in norms)
     sigma = math.ceil(options.count_multiplier * _COUNT_STEPS)
     _check_sigma(sigma)
     noise = int(sample_discrete_gaussian(sigma, 1, random)[0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from edge_sdk.update import clip_to_norm, joint_norm
 from federated.rounds.records import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
     from edge_sdk.update import ModelUpdate
     from federated.rounds.records import Reply, RoundTask, Tensors
@@ -21,63 +21,84 @@ CLIP_SLACK = 1e-5
 """A device clips in float32, so an honest update may be this much (relative) above the bound."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Admitted:
-    """The replies of a round, sorted out.
+class Admission:
+    """Sorts out the replies of a round as they come, so that none of them must be kept.
+
+    Args:
+        task: The round.
 
     Attributes:
-        updates: Clipped deltas by client id, in the order of the ids.
+        norms: L2 norm of each update that is used, after the clip, by client id; the order is that
+            in which they came.
         num_clipped: Updates that the server had to clip.
         refused: Replies not used, by `Refusal`.
         failed: Clients that reported an error, by its code.
-        num_missing: Sampled clients of which no reply was there.
     """
 
-    updates: Mapping[str, Tensors]
-    num_clipped: int
-    refused: dict[str, int]
-    failed: dict[str, int]
-    num_missing: int
+    def __init__(self, task: RoundTask) -> None:
+        self.norms: dict[str, float] = {}
+        self.num_clipped = 0
+        self.refused: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self._task = task
+        self._silent = set(task.cohort)
+        self._sampled = frozenset(task.cohort)
 
+    @property
+    def num_missing(self) -> int:
+        """Sampled clients of which no reply has come."""
+        return len(self._silent)
 
-def admit(task: RoundTask, replies: Sequence[Reply]) -> Admitted:
-    """Take the replies that can be used, in the order they came, until the round closes.
+    def usable(self, replies: Iterable[Reply]) -> Iterator[tuple[str, Tensors]]:
+        """Give the updates that can be used, clipped, with their clients, in the order they came.
 
-    A client counts once a round, with its first usable update, however many examples it has; the
-    bound does not rest on what a client claims.
-    """
-    refused: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    accepted: dict[str, Tensors] = {}
-    num_clipped = 0
-    sampled = frozenset(task.cohort)
-    bound = task.arriving_norm or task.clipping_norm
-    for reply in replies:
-        if reply.update is None:
-            malformed = reply.failure == Refusal.MALFORMED
-            (refused if malformed else failed)[str(reply.failure or "unknown")] += 1
-            continue
-        reason = _refusal(reply, reply.update, task, sampled, accepted)
-        if reason is not None:
-            refused[str(reason)] += 1
-            continue
-        delta = reply.update.delta
-        norm = joint_norm(delta)
-        num_clipped += norm > bound * (1 + CLIP_SLACK)
-        # An honest update is not copied: of a large cohort, the copies are most of the work.
-        accepted[reply.client_id] = delta if norm <= bound else clip_to_norm(delta, bound)
-    answered = {reply.client_id for reply in replies}
-    return Admitted(
-        updates={client: accepted[client] for client in sorted(accepted)},
-        num_clipped=num_clipped,
-        refused=dict(sorted(refused.items())),
-        failed=dict(sorted(failed.items())),
-        num_missing=len(sampled - answered),
-    )
+        A client counts once a round, with its first usable update, however many examples it has;
+        the bound does not rest on what a client claims.
+        """
+        bound = self._task.arriving_norm or self._task.clipping_norm
+        for reply in replies:
+            self._silent.discard(reply.client_id)
+            if reply.update is None:
+                malformed = reply.failure == Refusal.MALFORMED
+                (self.refused if malformed else self.failed)[str(reply.failure or "unknown")] += 1
+                continue
+            delta = reply.update.delta
+            reason = self._refusal(reply, reply.update)
+            norm = 0.0 if reason else joint_norm(delta)
+            if reason is None and not math.isfinite(norm):
+                reason = Refusal.NON_FINITE
+            if reason is not None:
+                self.refused[str(reason)] += 1
+                continue
+            if norm > bound:  # an honest update is not copied
+                self.num_clipped += norm > bound * (1 + CLIP_SLACK)
+                delta = clip_to_norm(delta, bound)
+                norm = joint_norm(delta)
+            self.norms[reply.client_id] = norm
+            yield reply.client_id, delta
+
+    def _refusal(self, reply: Reply, update: ModelUpdate) -> Refusal | None:
+        task = self._task
+        if reply.client_id not in self._sampled:
+            return Refusal.NOT_SAMPLED
+        if reply.server_round not in (None, task.server_round):
+            return Refusal.STALE
+        if reply.client_id in self.norms:
+            return Refusal.DUPLICATE
+        if task.close_at is not None and len(self.norms) >= task.close_at:
+            return Refusal.LATE
+        return _check_form(update, task.shared, task.bundle_digest)
 
 
 def check_update(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Refusal | None:
     """Say why `update` cannot be used on `shared`, or None if it can."""
+    reason = _check_form(update, shared, bundle_digest)
+    if reason is None and not math.isfinite(joint_norm(update.delta)):
+        return Refusal.NON_FINITE
+    return reason
+
+
+def _check_form(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Refusal | None:
     if update.bundle_digest != bundle_digest:
         return Refusal.WRONG_BUNDLE
     if set(update.delta) != set(shared):
@@ -88,24 +109,4 @@ def check_update(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Re
             return Refusal.WRONG_DTYPE
         if delta.shape != reference.shape:
             return Refusal.WRONG_SHAPE
-        if not np.isfinite(delta).all():
-            return Refusal.NON_FINITE
     return None
-
-
-def _refusal(
-    reply: Reply,
-    update: ModelUpdate,
-    task: RoundTask,
-    sampled: frozenset[str],
-    accepted: Mapping[str, Tensors],
-) -> Refusal | None:
-    if reply.client_id not in sampled:
-        return Refusal.NOT_SAMPLED
-    if reply.server_round not in (None, task.server_round):
-        return Refusal.STALE
-    if reply.client_id in accepted:
-        return Refusal.DUPLICATE
-    if task.close_at is not None and len(accepted) >= task.close_at:
-        return Refusal.LATE
-    return check_update(update, task.shared, task.bundle_digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from federated.privacy.mechanism import (
     sum_on_grid,
 )
 from federated.privacy.tree import noise_count
-from federated.rounds.admission import admit
+from federated.rounds.admission import Admission
 from federated.rounds.reporting import admitted_report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -61,7 +62,7 @@ def release_sum(
 def release_updates(
     state: RunState,
     task: RoundTask,
-    replies: Sequence[Reply],
+    replies: Iterable[Reply],
     plan: NoisePlan,
     privacy: PrivateRounds,
     denominator: float,
@@ -74,23 +75,24 @@ def release_updates(
     if plan.device is not None and not plan.local:
         msg = "rounds with distributed noise need the sum, not single updates"
         raise InvalidOptionError(msg)
-    admitted = admit(task, replies)
-    updates, report = admitted.updates.values(), admitted_report(task, admitted)
+    admission = Admission(task)
     if plan.local:  # each update has its noise already
         total = np.zeros(plan.grid.size)
-        for delta in updates:
+        for _, delta in sorted(admission.usable(replies), key=itemgetter(0)):
             total += flatten(delta)
-        return Released(total=total, report=report)
-    exact = sum_on_grid(updates, plan.grid)
+        return Released(total=total, report=admitted_report(task, admission))
+    exact = sum_on_grid((delta for _, delta in admission.usable(replies)), plan.grid)
+    report = admitted_report(task, admission)
     words = privacy.words(task.server_round, "noise")
     if privacy.options.tree_rounds:
         leaf = task.server_round % privacy.options.tree_rounds + 1
         nodes, used = ({}, frozenset[str]()) if leaf == 1 else (state.tree, state.used)
         total, nodes = release_in_tree(exact, plan, nodes, leaf, words)
-        tree = {"tree": nodes, "used": used | set(admitted.updates)}
+        tree = {"tree": nodes, "used": used | set(admission.norms)}
         return Released(total=total, report=report, num_noises=noise_count(leaf), tree=tree)
     total, bound = release(exact, plan, words), task.clipping_norm
     if privacy.options.target_quantile:
         words = privacy.words(task.server_round, "quantile")
-        bound = next_clipping_norm(updates, bound, privacy.options, denominator, words)
+        norms = admission.norms.values()
+        bound = next_clipping_norm(norms, bound, privacy.options, denominator, words)
     return Released(total=total, report=report, next_bound=bound)

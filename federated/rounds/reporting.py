@@ -10,7 +10,7 @@ from federated.rounds.records import RoundReport
 
 if TYPE_CHECKING:
     from federated.privacy.mechanism import CohortTotal
-    from federated.rounds.admission import Admitted
+    from federated.rounds.admission import Admission
     from federated.rounds.records import RoundTask
 
 
@@ -39,15 +39,15 @@ def too_few(report: RoundReport) -> RoundReport:
     return replace(report, num_accepted=0, given_up=given_up)
 
 
-def admitted_report(task: RoundTask, admitted: Admitted) -> RoundReport:
-    """What there is to say of a round's replies before they are used."""
+def admitted_report(task: RoundTask, admission: Admission) -> RoundReport:
+    """What there is to say of a round's replies once all have been read."""
     return RoundReport(
         server_round=task.server_round,
         num_sampled=len(task.cohort),
-        num_accepted=len(admitted.updates),
-        num_missing=admitted.num_missing,
-        num_clipped=admitted.num_clipped,
-        refused=admitted.refused,
-        failed=admitted.failed,
+        num_accepted=len(admission.norms),
+        num_missing=admission.num_missing,
+        num_clipped=admission.num_clipped,
+        refused=dict(sorted(admission.refused.items())),
+        failed=dict(sorted(admission.failed.items())),
         clipping_norm=task.clipping_norm,
     )

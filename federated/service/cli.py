@@ -182,20 +182,26 @@ def join_command(
     consent_id: Annotated[
         str, typer.Option(help="Consent under which updates leave, for the audit log.")
     ] = "",
-    identity: Annotated[
+    identity_key: Annotated[
         Path | None,
-        typer.Option(help="The device's identity key, for masked rounds.", show_default=False),
+        typer.Option(help="Private identity key; for masked rounds.", show_default=False),
     ] = None,
     roster: Annotated[
         Path | None,
-        typer.Option(help="All clients' identity keys: masked rounds only.", show_default=False),
+        typer.Option(help="All clients' identity keys; for masked rounds.", show_default=False),
     ] = None,
-    enroller: Annotated[
-        Path | None, typer.Option(help="Public key of who signed the roster.", show_default=False)
+    roster_authority: Annotated[
+        Path | None,
+        typer.Option(help="Public key of who signed the roster.", show_default=False),
     ] = None,
-    local_epsilon: Annotated[
-        float, typer.Option(help="The device's own budget: rounds with local noise only; 0: none.")
+    min_members: Annotated[int, typer.Option(help="Least members of a group to be in.")] = 3,
+    min_noise_multiplier: Annotated[
+        float, typer.Option(help="Least distributed noise of a masked round to be in.")
     ] = 0.0,
+    local_epsilon: Annotated[
+        float, typer.Option(help="This device's own privacy budget (local noise); 0 has none.")
+    ] = 0.0,
+    local_delta: Annotated[float, typer.Option(help="Of that budget.")] = 1e-5,
     patience_s: Annotated[
         float, typer.Option(help="How long to try again where the key is refused, seconds.")
     ] = _DEFAULT_PATIENCE_S,
@@ -209,12 +215,15 @@ def join_command(
         client_id=client_id,
         bundle=str(bundle.resolve()),
         home=str(home.resolve()),
-        key_file=_path(home_key),
+        key_file=_absolute(home_key),
         consent_id=consent_id,
-        identity_key=_path(identity),
-        roster=_path(roster),
-        authority=_path(enroller),
+        identity_key=_absolute(identity_key),
+        roster=_absolute(roster),
+        authority=_absolute(roster_authority),
+        min_members=min_members,
+        min_noise_multiplier=min_noise_multiplier,
         local_epsilon=local_epsilon,
+        local_delta=local_delta,
     )
     options = JoinOptions(
         superlink=superlink,
@@ -227,7 +236,7 @@ def join_command(
     join(options, say=lambda line: typer.echo(line, err=True))
 
 
-def _path(path: Path | None) -> str:
+def _absolute(path: Path | None) -> str:
     return "" if path is None else str(path.resolve())
 
 

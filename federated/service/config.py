@@ -5,7 +5,7 @@ The sections are the settings of the run itself, so that there is one place for 
 [server]      federated.settings.ServerSettings: bundle, files, who must be there, deadlines
 [rounds]      federated.round_core.RoundOptions
 [privacy]     federated.privacy.options.PrivacyOptions; its presence makes the rounds private
-[masking]     federated.secure.options.MaskingOptions; its presence makes the rounds masked
+[masking]     federated.secure.options.MaskingOptions; its presence hides single updates
 [evaluation]  federated.evaluation.options.EvaluationOptions; its presence lets devices judge
 [deployment]  DeploymentOptions, below
 
@@ -119,7 +119,7 @@ class CoordinatorConfig:
         server: Files, who must be there, deadlines.
         rounds: The rounds.
         privacy: Makes them private; None: no noise.
-        masking: Makes them masked: the server sees sums of groups only; None: it sees updates.
+        masking: Hides single updates from the server; None: it sees each.
         evaluation: How devices judge the candidate before it is promoted; None: they do not.
         deployment: The SuperLink.
     """
@@ -133,8 +133,7 @@ class CoordinatorConfig:
 
     def __post_init__(self) -> None:
         if self.masking is not None:
-            judged = self.evaluation is not None
-            check_masking(self.masking, self.rounds, self.privacy, judged=judged)
+            check_masking(self.masking, self.rounds, self.privacy)
 
     def run_config(self) -> dict[str, str | int | float]:
         """What the ServerApp is given."""
@@ -166,20 +165,22 @@ def read_config(path: Path) -> CoordinatorConfig:
     if "privacy" in content:
         server["ledger"] = server.get("ledger") or LEDGER
     deployment = {"folder": "deployment", **_table(content, "deployment", path.name)}
-    base = path.parent.resolve()
     masking = _table(content, "masking", path.name)
+    base = path.parent.resolve()
     for table, names in (
         (server, SERVER_PATHS),
-        (deployment, {"folder"}),
         (masking, {"roster", "authority"}),
+        (deployment, {"folder"}),
     ):
         for name in names & set(table):
             value = table[name]
             if isinstance(value, str) and value:
                 table[name] = str(base / value)
     server["nodes"] = f"{deployment['folder']}/{NODES_NAME}"
-    filled = {**content, "server": server, "deployment": deployment}
-    return build(CoordinatorConfig, filled, path.name)
+    sections = {**content, "server": server, "deployment": deployment}
+    if "masking" in content:
+        sections["masking"] = masking
+    return build(CoordinatorConfig, sections, path.name)
 
 
 def _table(content: dict[str, object], name: str, where: str) -> dict[str, object]:

@@ -27,9 +27,10 @@ _HEAD = """\
 """
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 _SET_BY_SERVE = "nodes"
+_MASKING_FILES = {"roster": "roster.json", "authority": "authority.pem.pub"}
 _OPTIONAL = {
     "privacy": "To make the rounds private, uncomment [privacy] and what you set in it.",
-    "masking": "To show the server sums only, uncomment [masking] and set roster and authority.",
+    "masking": "To hide single updates from this host, uncomment [masking] likewise.",
     "evaluation": "To have devices judge the new bundle first, uncomment [evaluation] likewise.",
 }
 
@@ -41,7 +42,7 @@ def default_config() -> str:
         ("server", ServerSettings, SERVER_DEFAULTS),
         ("rounds", RoundOptions, {}),
         ("privacy", PrivacyOptions, {}),
-        ("masking", MaskingOptions, {}),
+        ("masking", MaskingOptions, _MASKING_FILES),
         ("evaluation", EvaluationOptions, {}),
         ("deployment", DeploymentOptions, {}),
     ):

@@ -38,8 +38,7 @@ Clipped clip_update(const std::vector<NamedView>& update, double clipping_norm);
 /// result is false.
 /// @param scale          such that each |value * scale| is below 2**31
 /// @param bound_squared  below 2**53
-/// @throws std::bad_alloc
 bool add_rounded(const std::vector<NamedView>& update, double scale, double bound_squared,
-                 std::int64_t* total);
+                 std::int64_t* total) noexcept;
 
 }  // namespace edge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from edge_sdk.discrete_gaussian import MAX_SIGMA, sample_discrete_gaussian
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.random_words import SeededWords, SystemWords, fractions, integers_below
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def seeded(seed: int = 0) -> SeededWords:
@@ -64,3 +68,35 @@ def test_fractions_are_in_the_half_open_unit_interval() -> None:
     x = fractions(10_000, seeded(3))
     assert 0 <= x.min() < 0.01
     assert 0.99 < x.max() < 1
+
+
+class Counted:
+    """Counts the words that are drawn."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+        self._words = seeded(3)
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        self.drawn += count
+        return self._words.words(count)
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"), [(1, 0), (2, 125), (256, 125), (2**9, 250), (2**32, 500), (2**33, 1000)]
+)
+def test_small_integers_take_a_part_of_a_word_each(limit: int, words: int) -> None:
+    random = Counted()
+    x = integers_below(limit, 1000, random)  # powers of two, so that none is rejected
+    assert random.drawn == words
+    assert len(x) == 1000
+    assert len(np.unique(x)) > 0.6 * min(limit, 1000)
+
+
+@pytest.mark.parametrize("limit", [3, 5, 200, 40_000])
+def test_every_integer_below_a_limit_is_as_likely(limit: int) -> None:
+    count = 50 * limit
+    found = np.bincount(integers_below(limit, count, seeded(4)), minlength=limit)
+    assert len(found) == limit
+    chi2 = float(np.sum((found - 50) ** 2 / 50))
+    assert abs(chi2 - (limit - 1)) < 5 * math.sqrt(2 * limit)

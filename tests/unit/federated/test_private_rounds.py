@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from federated.round_core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 DIGEST = "d" * 64
 CLIENTS = [f"c{i:03d}" for i in range(100)]
@@ -53,6 +54,12 @@ def update(scale: float = 1.0) -> ModelUpdate:
     return ModelUpdate(DIGEST, clip_to_norm(delta, OPTIONS.clipping_norm))
 
 
+class Watched(ModelUpdate):
+    """One that a weak reference can watch."""
+
+    __slots__ = ("__weakref__",)
+
+
 def honest(task: RoundTask) -> list[Reply]:
     return [Reply(client_id=client, update=update()) for client in task.cohort]
 
@@ -74,6 +81,25 @@ def test_central_noise_is_what_is_claimed_whoever_drops_out(missing: float) -> N
     assert noise.std() == pytest.approx(report.noise_deviation, rel=0.02)
     assert report.denominator == 20  # whoever dropped out
     assert report.mean_update_norm is None
+
+
+def test_a_private_round_keeps_no_update() -> None:
+    """Replies are used as they come: however large the cohort, one is in memory at a time."""
+    alive: weakref.WeakSet[ModelUpdate] = weakref.WeakSet()
+    most = 0
+
+    def collect(task: RoundTask) -> Iterator[Reply]:
+        nonlocal most
+        for client in task.cohort:
+            sent = Watched(DIGEST, update().delta)
+            alive.add(sent)
+            most = max(most, len(alive))
+            yield Reply(client_id=client, update=sent)
+            del sent
+
+    result = run_rounds(SHARED, CLIENTS, DIGEST, OPTIONS, collect, privacy=private())
+    assert result.reports[0].num_accepted > 10
+    assert most <= 2  # the one before is let go of when the next has come
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])

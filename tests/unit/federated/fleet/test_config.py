@@ -55,6 +55,12 @@ def test_tables_arrays_and_whole_numbers_for_fractions_are_read(tmp_path: Path) 
     ("text", "message"),
     [
         ("sede = 1", "no such key: sede"),
+        ("[ray]\nprocesses = 0", "ray: processes must be an integer >= 1"),
+        (
+            "[attack]\nkind = 'boosted'\nshare = 0.1\n"
+            "[privacy]\nnoise = 'distributed'\nsampling = 'none'\nmin_contributors = 2",
+            "with distributed noise the server sees a sum alone",
+        ),
         ("[round]\nreplys = 1", "fleet.toml: round: no such key: replys"),
         ("[round]\nreplies = 1.5", "round: replies must be of type int, got float"),
         ("[round]\nreplies = true", "round: replies must be of type int, got bool"),

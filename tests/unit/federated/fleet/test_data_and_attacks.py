@@ -7,8 +7,10 @@ import pytest
 
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.update import ModelUpdate, joint_norm
+from federated.fleet.algorithms import make_algorithm
 from federated.fleet.attacks import poison_labels, tamper
-from federated.fleet.options import AttackOptions, PopulationOptions
+from federated.fleet.options import AlgorithmOptions, AttackOptions, PopulationOptions
+from federated.fleet.scoring import after_teaching, before_teaching
 from federated.fleet.users import FleetData
 from federated.scores import score
 from tests.unit.federated.fleet.conftest import some_data, some_people
@@ -62,6 +64,20 @@ def test_held_out_people_are_on_no_device_and_are_asked_what_they_did_not_teach(
 def test_too_many_shots_leave_nobody_to_measure(gradient_engine: Engine) -> None:
     with pytest.raises(InvalidOptionError, match="lower shots"):
         some_data(gradient_engine, PopulationOptions(shots=6))
+
+
+def test_without_shots_people_are_asked_all_they_have_and_taught_nothing(
+    gradient_engine: Engine,
+) -> None:
+    data = some_data(gradient_engine, PopulationOptions(devices=8, shots=0))
+    assert all(len(person.taught.slots) == 0 for person in data.held_out)
+    assert all(np.bincount(person.asked.slots).tolist() == [6, 6, 6] for person in data.held_out)
+    algorithm = make_algorithm(gradient_engine, AlgorithmOptions(), threads=1)
+    shared = algorithm.shared()
+    np.testing.assert_array_equal(
+        after_teaching(algorithm, shared, data.held_out),
+        before_teaching(algorithm, shared, data.held_out),
+    )
 
 
 def test_the_same_seed_deals_the_same(gradient_engine: Engine) -> None:

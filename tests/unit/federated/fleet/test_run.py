@@ -189,6 +189,53 @@ def test_private_rounds_sample_from_all_devices_and_say_what_they_cost(
     assert not any(line["fleet"]["late"] for line in lines[1:])
 
 
+DISTRIBUTED = """
+[round]
+rounds = 2
+replies = 8
+clipping_norm = 5.0
+[dropout]
+before_start = 0.0
+training = 0.0
+upload = 0.2
+[availability]
+require_charging = false
+require_wifi = false
+[privacy]
+noise_multiplier = 5.0
+epsilon = 50.0
+delta = 1e-3
+sampling = "none"
+noise = "distributed"
+min_contributors = MIN
+"""
+
+
+def test_devices_add_the_noise_and_the_server_sees_a_sum(config_file: Path, tmp_path: Path) -> None:
+    text = TEXT[: TEXT.index("[round]")] + DISTRIBUTED.replace("MIN", "4")
+    config_file.write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(app, ["federated", "fleet", str(config_file), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["privacy"]["noise"] == "distributed"
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ][1:]
+    for line in lines:
+        came = line["fleet"]["finished"]
+        assert line["num_accepted"] == came
+        assert line["num_missing"] == 12 - came
+        # a share is sized for four devices; more of them only add noise
+        assert line["noise_deviation"] == pytest.approx(5 * 5.0 * (came / 4) ** 0.5, rel=0.02)
+
+
+def test_too_little_noise_is_not_released(config_file: Path) -> None:
+    text = TEXT[: TEXT.index("[round]")] + DISTRIBUTED.replace("MIN", "12")
+    config_file.write_text(text.replace("upload = 0.2", "upload = 0.9"), encoding="utf-8")
+    result = CliRunner().invoke(app, ["federated", "fleet", str(config_file)])
+    assert result.exit_code != 0
+    assert "the noise needs 12" in result.stderr
+
+
 def test_private_rounds_are_synchronous(gradient_engine: Engine) -> None:
     config = replace(CONFIG, algorithm=AlgorithmOptions(asynchronous=True))
     data = some_data(gradient_engine, PEOPLE)

@@ -9,7 +9,7 @@ import pytest
 
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.random_words import SeededWords, SystemWords
-from edge_sdk.update import clip_to_norm
+from edge_sdk.update import clip_to_norm, joint_norm
 from federated.privacy.mechanism import (
     next_clipping_norm,
     noised_contribution,
@@ -33,8 +33,10 @@ def test_adaptive_clipping_finds_the_quantile(factor: float, quantile: float) ->
     options = PrivacyOptions(target_quantile=quantile, noise_multiplier=1.0)
     bound = factor * true
     for number in range(100):
-        updates = [clip_to_norm({"x": np.array([norm], np.float32)}, bound) for norm in norms]
-        bound = next_clipping_norm(updates, bound, options, 100.0, seeded(number, "q"))
+        clipped = [
+            joint_norm(clip_to_norm({"x": np.array([norm], np.float32)}, bound)) for norm in norms
+        ]
+        bound = next_clipping_norm(clipped, bound, options, 100.0, seeded(number, "q"))
     assert bound == pytest.approx(true, rel=0.2)
 
 
