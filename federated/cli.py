@@ -24,6 +24,7 @@ from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
 from federated.secure import cli as secure_cli
 from federated.service.cli import add_commands
+from federated.show import print_rounds, print_study
 
 if TYPE_CHECKING:
     from federated.privacy.options import PrivacyOptions

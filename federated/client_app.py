@@ -74,14 +74,6 @@ def masked(msg: Message, context: Context) -> Message:
 @app.evaluate()
 def evaluate(msg: Message, context: Context) -> Message:
     """Judge a candidate bundle, or reply with an error's code; nothing is raised."""
-    return _answered(
-        msg, lambda: judge_candidate(msg.content, decode_client_settings(context.node_config))
-    )
-
-
-@app.evaluate()
-def evaluate(msg: Message, context: Context) -> Message:
-    """Judge a candidate bundle, or reply with an error's code; nothing is raised."""
     return _answered(msg, lambda: judge(msg.content, decode_client_settings(context.node_config)))
 
 

@@ -36,9 +36,8 @@ from federated.run_files import about_run, open_run
 from federated.run_lock import hold_run
 from federated.run_log.records import SUFFIX, Source
 from federated.run_log.writer import RunLog
-from federated.secure.grid_group import CRASHED, GridLink
+from federated.secure.grid_group import GridLink
 from federated.secure.grid_server import MaskedRounds
-from federated.secure.options import MaskingOptions, check_masking
 from federated.settings import (
     ServerSettings,
     checkpoint_path,
@@ -92,15 +91,13 @@ def main(grid: Grid, context: Context) -> None:
 def run_and_write(grid: Grid, context: Context) -> None:
     """Run the rounds; write the new bundle, then the report."""
     settings, options = decode_run_config(context.run_config)
-    masking = decode_masking(context.run_config)
-    noise = decode_privacy(context.run_config)
+    masking, noise = decode_masking(context.run_config), decode_privacy(context.run_config)
     privacy = private_setup(settings, noise, masking)
     evaluation = decode_evaluation(context.run_config)
     masked = None
     if masking is not None:
-        check_masking(masking, options, noise)
-        masked = MaskedRounds.open(masking, noise)
-    evaluation = decode_evaluation(context.run_config)
+        judged_too = evaluation is not None
+        masked = MaskedRounds.open(masking, options, noise, judged=judged_too)
     bundle = open_bundle(settings.bundle)
     checkpoint = checkpoint_path(settings)
     if Path(settings.out).exists() and not checkpoint.exists():
