@@ -133,7 +133,8 @@ class CoordinatorConfig:
 
     def __post_init__(self) -> None:
         if self.masking is not None:
-            check_masking(self.masking, self.rounds, self.privacy)
+            judged = self.evaluation is not None
+            check_masking(self.masking, self.rounds, self.privacy, judged=judged)
 
     def run_config(self) -> dict[str, str | int | float]:
         """What the ServerApp is given."""

@@ -82,7 +82,7 @@ def serve(
         min_clients=5,
         ledger=str(folder / "ledger"),
     )
-    config = encode_run_config(settings, OPTIONS, privacy, fleet.masking) | changes  # type: ignore[operator]
+    config = encode_run_config(settings, OPTIONS, privacy, masking=fleet.masking) | changes  # type: ignore[operator]
     server_app.main(FleetGrid(fleet), SimpleNamespace(run_config=config))  # type: ignore[arg-type]
     report: dict[str, object] = json.loads((folder / "report.json").read_text())
     return report
@@ -151,6 +151,6 @@ def test_what_cannot_be_had_is_refused_before_anybody_is_asked(
 
 def test_masking_is_a_section_of_the_run_config(fleet: Fleet) -> None:
     settings = ServerSettings(bundle="b", out="o", report="r")
-    config = encode_run_config(settings, OPTIONS, None, fleet.masking)
+    config = encode_run_config(settings, OPTIONS, masking=fleet.masking)
     assert decode_masking(config) == fleet.masking
     assert decode_masking(encode_run_config(settings, OPTIONS)) is None
