@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_sdk.cross_validation import NO_FOLD, Targets, answers_of, assign_folds
 from edge_sdk.errors import DivergedError, InvalidOptionError, NothingTaughtError
+from edge_sdk.options import MAX_FOLDS
 
 if TYPE_CHECKING:
     from edge_sdk._core import State
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 ACCURACY_STEPS = 1 << 10
 """An accuracy is a whole number of so many steps in 0..1."""
-MAX_FOLDS = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -492,7 +492,7 @@ class Personalizer:
         consent_id: str | None = None,
         spent: EpsilonSpent | None = None,
     ) -> ModelUpdate:
-        """What this device learned, for a federated round: the only thing that may leave it.
+        """What this device learned, for a federated round.
 
         It rests on all that is kept, whichever state answers: what the guardrail holds back for one
         user may still help to find a better start for all. It is in the audit log before this

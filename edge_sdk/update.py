@@ -1,4 +1,4 @@
-"""ModelUpdate: the full list of what may leave a device, and the clip that bounds it."""
+"""ModelUpdate: all that a device learned that may leave it, and the clip that bounds it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelUpdate:
-    """Adapted minus received parameters, clipped. Nothing else may leave a device.
+    """Adapted minus received parameters, clipped. Beside it only a `Judgement` may leave a device.
 
     Attributes:
         bundle_digest: Digest of the bundle that it was made from.

@@ -6,11 +6,10 @@ import json
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
@@ -25,12 +24,11 @@ from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
 from federated.secure import cli as secure_cli
 from federated.service.cli import add_commands
+from federated.show import print_rounds, print_study
 
 if TYPE_CHECKING:
-    from export.intervals import Mean
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
-    from federated.study import StudyReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -180,7 +178,7 @@ def simulate_command(
     if json_output:
         typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
     else:
-        _print_study(report, out)
+        print_study(report, out)
 
 
 @app.command("label")
@@ -290,7 +288,7 @@ def run_command(
     if json_output:
         typer.echo(json.dumps(report, indent=1, sort_keys=True))
     else:
-        _print_rounds(report["rounds"])
+        print_rounds(report["rounds"])
         found = None if judged is None else EvaluationReport.read(judged)
         Console(highlight=False).print(judging.outcome(found, out))
 
@@ -320,46 +318,3 @@ def _refuse_existing(out: Path) -> None:
     if out.exists():
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
-
-
-def _print_study(report: StudyReport, out: Path) -> None:
-    _print_rounds([asdict(entry) for entry in report.rounds], report.per_round)
-    table = Table("writers who took no part", "accuracy before teaching", "95 % interval")
-    for name, mean, unit in (
-        ("old bundle", report.before, "%"),
-        ("new bundle", report.after, "%"),
-        ("gain, paired", report.gain, "points"),
-    ):
-        table.add_row(name, f"{100 * mean.mean:.1f} {unit}", _interval(mean))
-    console = Console(highlight=False)
-    console.print(table)
-    if report.privacy is not None:
-        console.print(report.privacy.for_people())
-    console.print(judging.outcome(report.evaluation, out))
-
-
-def _print_rounds(rounds: list[dict[str, Any]], accuracy: tuple[float, ...] = ()) -> None:
-    columns = ["round", "updates", "sampled", "missing", "refused", "failed", "step"]
-    table = Table(*columns, *(["accuracy"] if accuracy else []))
-    for entry in rounds:
-        cells = [
-            str(entry["server_round"] + 1),
-            str(entry["num_accepted"]),
-            str(entry["num_sampled"]),
-            str(entry["num_missing"]),
-            _counts(entry["refused"]),
-            _counts(entry["failed"]),
-            f"{entry['step_norm']:.3g}",
-        ]
-        if accuracy:
-            cells.append(f"{100 * accuracy[entry['server_round']]:.1f} %")
-        table.add_row(*cells)
-    Console(highlight=False).print(table)
-
-
-def _counts(by_reason: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in by_reason.items()) or "0"
-
-
-def _interval(mean: Mean) -> str:
-    return f"{100 * mean.low:.1f} to {100 * mean.high:.1f}"

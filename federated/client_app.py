@@ -74,9 +74,7 @@ def masked(msg: Message, context: Context) -> Message:
 @app.evaluate()
 def evaluate(msg: Message, context: Context) -> Message:
     """Judge a candidate bundle, or reply with an error's code; nothing is raised."""
-    return _answered(
-        msg, lambda: judge_candidate(msg.content, decode_client_settings(context.node_config))
-    )
+    return _answered(msg, lambda: judge(msg.content, decode_client_settings(context.node_config)))
 
 
 def _answered(msg: Message, answer: Callable[[], RecordDict]) -> Message:
@@ -92,6 +90,26 @@ def _answered(msg: Message, answer: Callable[[], RecordDict]) -> Message:
     return Message(content, reply_to=msg)
 
 
+def refuse_unmasked(settings: ClientSettings) -> None:
+    """Refuse what the server would see by itself, where this device wants masks.
+
+    Raises:
+        UnprotectedRoundError: Its node config names a roster.
+    """
+    if settings.roster:  # or a server that wants to see updates would ask for them unmasked
+        msg = "this device takes part in masked rounds only, as its roster says"
+        raise UnprotectedRoundError(msg)
+
+
+def judge(content: RecordDict, settings: ClientSettings) -> RecordDict:
+    """Judge a candidate, unless this device's answers may not be seen by themselves."""
+    refuse_unmasked(settings)
+    if settings.local_epsilon:
+        msg = "this device answers with local noise only, which a judgement has not"
+        raise WeakNoiseError(msg)
+    return judge_candidate(content, settings)
+
+
 def take_part(
     content: RecordDict, settings: ClientSettings, *, key: KeyStore | None = None
 ) -> RecordDict:
@@ -99,9 +117,7 @@ def take_part(
 
     `key` is where the home's key is, in place of `settings.key_file`.
     """
-    if settings.roster:  # or a server that wants to see updates would ask for them unmasked
-        msg = "this device takes part in masked rounds only, as its roster says"
-        raise UnprotectedRoundError(msg)
+    refuse_unmasked(settings)
     instruction = messages.decode_instruction(content)
     bundle = open_bundle(settings.bundle)
     if bundle.digest != instruction.bundle_digest:

@@ -116,7 +116,7 @@ def run_on_loopback(
     deploy = deploy or DeployOptions()
     clients = _clients(bundle, homes)
     if deploy.masking is not None:
-        check_masking(deploy.masking, rounds, privacy)
+        check_masking(deploy.masking, rounds, privacy, judged=evaluation is not None)
         clients = enrolled(clients, deploy.masking, deploy.identities)
     check_bundle(bundle)
     if out.exists():

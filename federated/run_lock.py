@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -25,19 +26,25 @@ def hold_run(checkpoint: Path) -> Iterator[None]:
         CheckpointError: Another process holds it, or it cannot be made.
     """
     deadline = time.monotonic() + _WAIT_S
-    try:
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        file = _path(checkpoint).open("w")
-    except OSError as error:
-        msg = f"the lock of the run cannot be made: {error.strerror}"
-        raise CheckpointError(msg) from error
-    with file:
-        while not _try_lock(file):
-            if time.monotonic() >= deadline:
-                msg = "another process runs these rounds; wait for it, or end it"
-                raise CheckpointError(msg)
-            time.sleep(_POLL_S)
-        yield
+    path = _path(checkpoint)
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError as error:
+            msg = f"the lock of the run cannot be made: {error.strerror}"
+            raise CheckpointError(msg) from error
+        with file:
+            if _try_lock(file) and _is_still_at(path, file):
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        if time.monotonic() >= deadline:
+            msg = "another process runs these rounds; wait for it, or end it"
+            raise CheckpointError(msg)
+        time.sleep(_POLL_S)
 
 
 def is_held(checkpoint: Path) -> bool:
@@ -51,6 +58,14 @@ def is_held(checkpoint: Path) -> bool:
 
 def _path(checkpoint: Path) -> Path:
     return checkpoint.with_name(checkpoint.name + ".lock")
+
+
+def _is_still_at(path: Path, file: IO[str]) -> bool:
+    """Whether the name is still that of the open file: who held the lock removes it at the end."""
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(file: IO[str]) -> bool:

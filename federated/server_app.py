@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
-from google.protobuf.message import DecodeError
 
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError, InvalidOptionError
@@ -24,6 +24,7 @@ from federated.compress.coded_update import UpdateCode
 from federated.errors import NotEnoughClientsError
 from federated.evaluation.over_flower import judge_over_flower
 from federated.evaluation.run import evaluate_candidate, quality_of
+from federated.grid_messages import CRASHED, TTL_SLACK_S, content_of, pull, push
 from federated.local_round import shared_tensors
 from federated.metered_grid import MeteredGrid
 from federated.next_bundle import RunSummary
@@ -35,9 +36,8 @@ from federated.run_files import about_run, open_run
 from federated.run_lock import hold_run
 from federated.run_log.records import SUFFIX, Source
 from federated.run_log.writer import RunLog
-from federated.secure.grid_group import CRASHED, GridLink
+from federated.secure.grid_group import GridLink
 from federated.secure.grid_server import MaskedRounds
-from federated.secure.options import MaskingOptions, check_masking
 from federated.settings import (
     ServerSettings,
     checkpoint_path,
@@ -49,7 +49,7 @@ from federated.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from flwr.app import Context
 
@@ -57,21 +57,9 @@ if TYPE_CHECKING:
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
+    from federated.secure.options import MaskingOptions
 
-# what Flower raises on a reply whose bytes are not what they say
-_UNDECODABLE = (
-    ArithmeticError,
-    AttributeError,
-    DecodeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 _POLL_S = 0.2
-_TTL_SLACK_S = 60.0
-"""Flower answers for a node whose message has expired; that must not come before our own deadline,
-or a device that is only late would count as crashed."""
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -103,14 +91,13 @@ def main(grid: Grid, context: Context) -> None:
 def run_and_write(grid: Grid, context: Context) -> None:
     """Run the rounds; write the new bundle, then the report."""
     settings, options = decode_run_config(context.run_config)
-    masking = decode_masking(context.run_config)
-    noise = decode_privacy(context.run_config)
+    masking, noise = decode_masking(context.run_config), decode_privacy(context.run_config)
     privacy = private_setup(settings, noise, masking)
+    evaluation = decode_evaluation(context.run_config)
     masked = None
     if masking is not None:
-        check_masking(masking, options, noise)
-        masked = MaskedRounds.open(masking, noise)
-    evaluation = decode_evaluation(context.run_config)
+        judged_too = evaluation is not None
+        masked = MaskedRounds.open(masking, options, noise, judged=judged_too)
     bundle = open_bundle(settings.bundle)
     checkpoint = checkpoint_path(settings)
     if Path(settings.out).exists() and not checkpoint.exists():
@@ -161,8 +148,8 @@ def run_and_write(grid: Grid, context: Context) -> None:
                 lambda task: judge_over_flower(
                     task,
                     nodes,
-                    lambda outgoing: _push(metered, outgoing),
-                    lambda pending: _pull(metered, pending),
+                    partial(push, metered),
+                    partial(pull, metered),
                     server_round=options.rounds,
                     deadline_s=settings.round_deadline_s,
                     poll_s=_POLL_S,
@@ -195,8 +182,8 @@ def run_and_write(grid: Grid, context: Context) -> None:
 def grid_link(grid: Grid) -> GridLink:
     """The Grid, as masked rounds use it."""
     return GridLink(
-        push=lambda outgoing: _push(grid, outgoing),
-        pull=lambda pending: _pull(grid, pending),
+        push=partial(push, grid),
+        pull=partial(pull, grid),
         poll_s=_POLL_S,
     )
 
@@ -251,10 +238,10 @@ def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
     while True:
         new = sorted(set(grid.get_node_ids()) - asked)
         asked.update(new)
-        pending.update(_push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in new}))
-        for node, reply in _pull(grid, pending):
+        pending.update(push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in new}))
+        for node, reply in pull(grid, pending):
             try:
-                client_id = messages.decode_client(_content(reply))
+                client_id = messages.decode_client(content_of(reply))
             except BadUpdateError as error:
                 _log.warning("node %d does not say who its user is: %s", node, error)
                 continue
@@ -293,14 +280,14 @@ def collect(
     shapes = {name: value.shape for name, value in task.shared.items()}
     coded = shapes if settings.update_bits else None
     clients = {nodes[client]: client for client in task.cohort}
-    pending = _push(
+    pending = push(
         grid,
         {
             node: Message(
                 content,
                 node,
                 MessageType.TRAIN,
-                ttl=settings.round_deadline_s + _TTL_SLACK_S,
+                ttl=settings.round_deadline_s + TTL_SLACK_S,
                 group_id=str(task.server_round),
             )
             for node in clients
@@ -310,7 +297,7 @@ def collect(
     wanted = settings.min_replies or task.close_at or len(task.cohort)
     replies: list[Reply] = []
     while pending:
-        replies += [read_reply(clients[node], msg, coded) for node, msg in _pull(grid, pending)]
+        replies += [read_reply(clients[node], msg, coded) for node, msg in pull(grid, pending)]
         enough = sum(reply.update is not None for reply in replies) >= wanted
         if enough or time.monotonic() >= deadline:
             break
@@ -326,7 +313,7 @@ def read_reply(client_id: str, msg: Message | None, coded: Shapes | None = None)
     if msg is not None and msg.has_error():
         return Reply(client_id=client_id, failure=CRASHED)
     try:
-        content = _content(msg)
+        content = content_of(msg)
         answer = messages.decode_reply(content, coded)
         if isinstance(answer, str):
             return Reply(client_id=client_id, failure=answer)
@@ -335,32 +322,3 @@ def read_reply(client_id: str, msg: Message | None, coded: Shapes | None = None)
         _log.warning("a reply is refused: %s", error)
         return Reply(client_id=client_id, failure=Refusal.MALFORMED)
     return Reply(client_id=client_id, update=answer, server_round=answered)
-
-
-def _push(grid: Grid, outgoing: Mapping[int, Message]) -> dict[str, int]:
-    """Send messages by node; returns message id to node. What cannot be sent is left out."""
-    if not outgoing:
-        return {}
-    ids = grid.push_messages(list(outgoing.values()))
-    return {sent: node for sent, node in zip(ids, outgoing, strict=False) if sent}
-
-
-def _pull(grid: Grid, pending: dict[str, int]) -> Iterator[tuple[int, Message | None]]:
-    """Take the replies that are there out of `pending`; None for one Flower cannot decode.
-
-    Each is asked for by itself: Flower confirms a whole batch before it decodes it, so one hostile
-    reply in a batch would take honest ones with it.
-    """
-    for sent in list(pending):
-        try:
-            replies: list[Message | None] = list(grid.pull_messages([sent]))
-        except _UNDECODABLE:
-            replies = [None]
-        for reply in replies:
-            yield pending.pop(sent), reply
-            break
-
-
-def _content(msg: Message | None) -> RecordDict:
-    """The records of a message; none of one that carries an error or cannot be decoded."""
-    return msg.content if msg is not None and msg.has_content() else RecordDict()

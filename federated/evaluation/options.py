@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from edge_sdk.errors import InvalidOptionError
-from edge_sdk.judgement import MAX_FOLDS
+from edge_sdk.options import MAX_FOLDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

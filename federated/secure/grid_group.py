@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Message, MessageType, RecordDict
 
 from edge_sdk.errors import BadUpdateError
+from federated.grid_messages import CRASHED, TTL_SLACK_S, content_of
 from federated.secure.errors import SecureAggregationError
 from federated.secure.messages import Kind
 from federated.secure.stage_records import ACTION, Stage, decode_answer, encode_stage
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     Push: TypeAlias = Callable[[Mapping[int, Message]], dict[str, int]]
     Pull: TypeAlias = Callable[[dict[str, int]], Iterator[tuple[int, Message | None]]]
 
-CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
-
-_TTL_SLACK_S = 60.0
 _POLL_S = 0.2
 _log = logging.getLogger(__name__)
 
@@ -55,7 +53,7 @@ def stage_message(content: RecordDict, node: int, server_round: int, deadline_s:
         content,
         node,
         f"{MessageType.TRAIN}.{ACTION}",
-        ttl=deadline_s + _TTL_SLACK_S,
+        ttl=deadline_s + TTL_SLACK_S,
         group_id=str(server_round),
     )
 
@@ -79,9 +77,8 @@ class Tally:
         if msg is not None and msg.has_error():
             self.fail(client, CRASHED)
             return None
-        content = msg.content if msg is not None and msg.has_content() else RecordDict()
         try:
-            answer = decode_answer(content)
+            answer = decode_answer(content_of(msg))
         except BadUpdateError as error:
             self.refuse(client, error)
             return None

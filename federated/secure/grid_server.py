@@ -23,6 +23,7 @@ from federated.privacy.mechanism import DecodedSum, SecureSum, SumCounts
 from federated.secure.errors import TooFewMembersError
 from federated.secure.grid_group import Asked, GridLink, OpenGroup, Tally, stage_message
 from federated.secure.groups import GroupOptions, open_sessions
+from federated.secure.options import check_masking
 from federated.secure.roster import Roster
 from federated.secure.server import GroupServer, GroupSum
 from federated.secure.stage_records import Stage, Work, encode_stage
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from federated.privacy.options import PrivacyOptions
-    from federated.rounds.records import RoundTask
+    from federated.rounds.records import RoundOptions, RoundTask
     from federated.secure.coding import Coding
     from federated.secure.options import MaskingOptions
     from federated.secure.session import Session
@@ -61,13 +62,22 @@ class MaskedRounds:
     )
 
     @classmethod
-    def open(cls, options: MaskingOptions, privacy: PrivacyOptions | None) -> Self:
-        """Read the roster.
+    def open(
+        cls,
+        options: MaskingOptions,
+        rounds: RoundOptions,
+        privacy: PrivacyOptions | None,
+        *,
+        judged: bool = False,
+    ) -> Self:
+        """Check that a run can be masked, and read the roster.
 
         Raises:
+            ModulusTooSmallError: The sum of a group could overflow.
             SignatureError: It is not the authority's.
-            InvalidOptionError: A file cannot be read.
+            InvalidOptionError: The options cannot be had together, or a file cannot be read.
         """
+        check_masking(options, rounds, privacy, judged=judged)
         authority = public_key_of_pem(read_pem(options.authority, "public"))
         return cls(options=options, roster=Roster.read(options.roster, authority), privacy=privacy)
 

@@ -77,14 +77,27 @@ class MaskingOptions:
 
 
 def check_masking(
-    masking: MaskingOptions, rounds: RoundOptions, privacy: PrivacyOptions | None
+    masking: MaskingOptions,
+    rounds: RoundOptions,
+    privacy: PrivacyOptions | None,
+    *,
+    judged: bool = False,
 ) -> None:
     """Refuse what masks make impossible, or what would break a guarantee.
+
+    Args:
+        masking: Groups, modulus, grid.
+        rounds: The rounds.
+        privacy: Their noise; None for none.
+        judged: Whether devices are to judge the candidate.
 
     Raises:
         InvalidOptionError: The options cannot be had together.
         ModulusTooSmallError: The sum of a group could overflow.
     """
+    if judged:
+        msg = "judgements are sent without masks, which such devices refuse; leave evaluation out"
+        raise InvalidOptionError(msg)
     if rounds.aggregator != "mean":
         msg = f"{rounds.aggregator} needs single updates, which masks hide; set aggregator to mean"
         raise InvalidOptionError(msg)

@@ -26,6 +26,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands of the service to `edge-sdk federated`."""
     for name, command in (
         ("init", init_command),
+        ("trial", trial_command),
         ("certificates", certificates_command),
         ("keys", keys_command),
         ("register", register_command),
@@ -41,20 +42,44 @@ def init_command(
     config: Annotated[Path, typer.Argument(help="File to write; must not exist.")] = Path(
         "coordinator.toml"
     ),
+    *,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="A value other than the default's, as in TOML; give it once a key.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a coordinator's config: every key with its default and what it means."""
     from edge_sdk.durable import write_new
     from federated.service.default_config import default_config
 
+    text = default_config(changes or [])
     try:
-        write_new(config, default_config().encode(), mode=0o644)
+        write_new(config, text.encode(), mode=0o644)
     except FileExistsError as error:
         msg = f"{config} exists; name another file"
         raise InvalidOptionError(msg) from error
     except OSError as error:
         msg = f"{config} cannot be written: {error.strerror}"
         raise InvalidOptionError(msg) from error
-    typer.echo(f"{config}: set server.bundle, server.min_clients and deployment.names, then serve")
+    typer.echo(f"{config}: every key that can be set, with what it means")
+
+
+def trial_command(
+    users: Annotated[list[str], typer.Argument(help="Names of the users.", show_default=False)],
+    *,
+    folder: Annotated[Path, typer.Option(help="Where to make them.")] = Path(),
+    seed: Annotated[int, typer.Option(help="Of the users' hands.")] = 0,
+) -> None:
+    """Make a bundle, and invented users who taught their devices, to try the service out with."""
+    from federated.service.trial import SIGNS, make_trial
+
+    make_trial(folder, users, seed=seed)
+    typer.echo(f"{len(users)} users have taught {', '.join(SIGNS)}: {folder / 'homes'}")
 
 
 def certificates_command(
@@ -92,13 +117,16 @@ def register_command(
     public_key: Annotated[Path, typer.Argument(help="KEY.pub of the device.", show_default=False)],
 ) -> None:
     """Let a device join, as one client. A service that runs follows within a second."""
+    from federated.service.certificates import ensure_certificates
     from federated.service.config import read_config
     from federated.service.files import DeploymentFiles
     from federated.service.roster import read_public_key, register
 
-    files = DeploymentFiles.of(read_config(config).deployment)
+    options = read_config(config).deployment
+    files = DeploymentFiles.of(options)
     register(files.roster, client_id, read_public_key(public_key))
-    typer.echo(f"{client_id}: registered")
+    ensure_certificates(files, options)
+    typer.echo(f"{client_id}: registered; its device needs {files.authority}")
 
 
 def revoke_command(config: Config, client_id: ClientId) -> None:

@@ -18,7 +18,7 @@ import ipaddress
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk.errors import InvalidOptionError
 from federated.evaluation.options import EvaluationOptions  # noqa: TC001, as the next
@@ -133,7 +133,8 @@ class CoordinatorConfig:
 
     def __post_init__(self) -> None:
         if self.masking is not None:
-            check_masking(self.masking, self.rounds, self.privacy)
+            judged = self.evaluation is not None
+            check_masking(self.masking, self.rounds, self.privacy, judged=judged)
 
     def run_config(self) -> dict[str, str | int | float]:
         """What the ServerApp is given."""
@@ -158,15 +159,29 @@ def read_config(path: Path) -> CoordinatorConfig:
     except FileNotFoundError as error:
         msg = f"there is no {path}; write one with: edge-sdk federated init {path}"
         raise InvalidOptionError(msg) from error
-    server = {**SERVER_DEFAULTS, **_table(content, "server", path.name)}
+    return parse_config(content, path.name, path.parent)
+
+
+def parse_config(content: Mapping[str, Any], where: str, base: Path) -> CoordinatorConfig:
+    """Make a config of what a file holds.
+
+    Args:
+        content: The sections.
+        where: The file's name, for messages.
+        base: What relative paths are relative to.
+
+    Raises:
+        InvalidOptionError: As `read_config`.
+    """
+    server = {**SERVER_DEFAULTS, **_table(content, "server", where)}
     if "nodes" in server:
-        msg = f"{path.name}: server: nodes is written by the service; remove it"
+        msg = f"{where}: server: nodes is written by the service; remove it"
         raise InvalidOptionError(msg)
     if "privacy" in content:
         server["ledger"] = server.get("ledger") or LEDGER
-    deployment = {"folder": "deployment", **_table(content, "deployment", path.name)}
-    masking = _table(content, "masking", path.name)
-    base = path.parent.resolve()
+    deployment = {"folder": "deployment", **_table(content, "deployment", where)}
+    masking = _table(content, "masking", where)
+    base = base.resolve()
     for table, names in (
         (server, SERVER_PATHS),
         (masking, {"roster", "authority"}),
@@ -180,10 +195,10 @@ def read_config(path: Path) -> CoordinatorConfig:
     sections = {**content, "server": server, "deployment": deployment}
     if "masking" in content:
         sections["masking"] = masking
-    return build(CoordinatorConfig, sections, path.name)
+    return build(CoordinatorConfig, sections, where)
 
 
-def _table(content: dict[str, object], name: str, where: str) -> dict[str, object]:
+def _table(content: Mapping[str, Any], name: str, where: str) -> dict[str, object]:
     table = content.get(name, {})
     if not isinstance(table, dict):
         msg = f"{where}: {name} must be a table"

@@ -10,15 +10,21 @@ import inspect
 import json
 import re
 import textwrap
+import tomllib
 from dataclasses import MISSING, fields
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from edge_sdk.errors import InvalidOptionError
 from federated.evaluation.options import EvaluationOptions
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
 from federated.secure.options import MaskingOptions
-from federated.service.config import SERVER_DEFAULTS, DeploymentOptions
+from federated.service.config import SERVER_DEFAULTS, DeploymentOptions, parse_config
 from federated.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _WIDTH = 98
 _HEAD = """\
@@ -35,8 +41,40 @@ _OPTIONAL = {
 }
 
 
-def default_config() -> str:
-    """The text of the file; as it stands it is read back into the defaults."""
+def default_config(changes: Sequence[str] = ()) -> str:
+    """The text of the file; as it stands it is read back into the defaults.
+
+    Args:
+        changes: `SECTION.KEY=VALUE`, a value as in TOML: what to write in place of a default. A
+            section that is a comment otherwise is written out.
+
+    Raises:
+        InvalidOptionError: A change is malformed, or the file would not be read.
+    """
+    text = _text({})
+    if not changes:
+        return text
+    changed = _parsed(changes)
+    parse_config(changed, "--set", Path())
+    return _text(changed)
+
+
+def _parsed(changes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    changed: dict[str, dict[str, Any]] = {}
+    for change in changes:
+        section, _, setting = change.partition(".")
+        msg = f"--set {change}: it must be SECTION.KEY=VALUE, with a text in quotes"
+        try:
+            values = tomllib.loads(setting)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidOptionError(msg) from error
+        if not values:
+            raise InvalidOptionError(msg)
+        changed.setdefault(section, {}).update(values)
+    return changed
+
+
+def _text(changed: dict[str, dict[str, Any]]) -> str:
     parts = [_HEAD]
     for name, kind, defaults in (
         ("server", ServerSettings, SERVER_DEFAULTS),
@@ -46,9 +84,10 @@ def default_config() -> str:
         ("evaluation", EvaluationOptions, {}),
         ("deployment", DeploymentOptions, {}),
     ):
-        note = _OPTIONAL.get(name)
+        values = changed.get(name, {})
+        note = None if name in changed else _OPTIONAL.get(name)
         parts.append(f"[{name}]" if note is None else f"# {note}\n# [{name}]")
-        parts.extend(_keys(kind, dict(defaults), commented=note is not None))
+        parts.extend(_keys(kind, {**defaults, **values}, commented=note is not None))
         parts.append("")
     return "\n".join(parts)
 
@@ -77,8 +116,8 @@ def _keys(kind: type[Any], defaults: dict[str, Any], *, commented: bool) -> list
     return lines
 
 
-def _toml(value: str | bool | float | tuple[str, ...]) -> str:
-    if isinstance(value, tuple):
+def _toml(value: str | bool | float | tuple[str, ...] | list[str]) -> str:
+    if isinstance(value, tuple | list):
         return f"[{', '.join(_toml(entry) for entry in value)}]"
     if isinstance(value, str | bool):
         return json.dumps(value)

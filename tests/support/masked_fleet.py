@@ -18,7 +18,7 @@ from edge_sdk.grid import Grid
 from edge_sdk.signing import SigningKey
 from federated import client_app
 from federated.local_round import shared_tensors
-from federated.round_core import RoundTask
+from federated.round_core import RoundOptions, RoundTask
 from federated.secure.coding import FINE_STEPS
 from federated.secure.grid_group import GridLink
 from federated.secure.grid_server import MaskedRounds
@@ -114,7 +114,7 @@ class Fleet:
     def round(
         self, *, privacy: PrivacyOptions | None = None, task: RoundTask | None = None
     ) -> SecureSum | DecodedSum:
-        masked = MaskedRounds.open(self.masking, privacy)
+        masked = MaskedRounds.open(self.masking, RoundOptions(), privacy)
         return masked.collect(task or self.task(), self.nodes, self.link())
 
     def task(self, **changes: object) -> RoundTask:

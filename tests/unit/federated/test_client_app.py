@@ -168,6 +168,11 @@ def test_a_device_for_masked_rounds_gives_its_update_to_no_other(device: ClientS
     careful = replace(device, roster="roster")
     reply = messages.decode_reply(answer(careful, an_instruction(device)).content)
     assert reply == "unprotected_round"
+    reply = messages.decode_reply(answer(careful, RecordDict(), "evaluate").content)
+    assert reply == "unprotected_round"
+    own_budget = replace(device, local_epsilon=1.0)
+    reply = messages.decode_reply(answer(own_budget, RecordDict(), "evaluate").content)
+    assert reply == "weak_noise"
 
 
 NOISE = DeviceNoise(steps_in_norm=1 << 14, sigma=1 << 16)

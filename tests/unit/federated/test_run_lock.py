@@ -40,4 +40,5 @@ def test_a_run_is_held_by_one_process_and_let_go_when_it_dies(
         other.kill()
     assert not is_held(checkpoint)
     with hold_run(checkpoint):
-        pass
+        assert is_held(checkpoint)
+    assert list(checkpoint.parent.iterdir()) == []

@@ -13,13 +13,15 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from edge_sdk.update import ModelUpdate
 from federated import messages
-from federated.errors import NotEnoughClientsError
+from federated.errors import DeploymentError, NotEnoughClientsError
+from federated.registered_nodes import encode_nodes
 from federated.round_core import Reply, RoundTask
 from federated.server_app import collect, wait_for_clients
 from federated.settings import ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 DIGEST = "d" * 64
 NODES = {"ann": 11, "bob": 22, "cat": 33}
@@ -198,3 +200,17 @@ def test_too_few_clients_is_an_error_that_says_how_many() -> None:
     grid = FakeGrid(lambda msg: answers[msg.metadata.dst_node_id], answers)
     with pytest.raises(NotEnoughClientsError, match=r"1 of 3 clients .*3 nodes"):
         wait_for_clients(grid, settings())  # type: ignore[arg-type]
+
+
+def test_a_node_speaks_for_the_client_it_was_registered_for_only(tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes.json"
+    nodes.write_bytes(encode_nodes({1: "ann", 2: "bob", 3: "cat"}))
+    grid = FakeGrid(names({1: "ann", 2: "cat", 3: "cat", 4: "bob"}), [1, 2, 3, 4])
+    known = settings(min_clients=2, nodes=str(nodes))
+    assert wait_for_clients(grid, known) == {"ann": 1, "cat": 3}  # type: ignore[arg-type]
+
+
+def test_without_the_file_of_registered_nodes_nobody_is_believed(tmp_path: Path) -> None:
+    grid = FakeGrid(names({1: "ann"}), [1])
+    with pytest.raises(DeploymentError, match="federated serve"):
+        wait_for_clients(grid, settings(nodes=str(tmp_path / "nodes.json")))  # type: ignore[arg-type]

@@ -151,6 +151,6 @@ def test_what_cannot_be_had_is_refused_before_anybody_is_asked(
 
 def test_masking_is_a_section_of_the_run_config(fleet: Fleet) -> None:
     settings = ServerSettings(bundle="b", out="o", report="r")
-    config = encode_run_config(settings, OPTIONS, None, masking=fleet.masking)
+    config = encode_run_config(settings, OPTIONS, masking=fleet.masking)
     assert decode_masking(config) == fleet.masking
     assert decode_masking(encode_run_config(settings, OPTIONS)) is None

@@ -13,11 +13,15 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError
+from edge_sdk.judgement import Judgement
 from edge_sdk.update import ModelUpdate
 from federated import messages, server_app
 from federated.errors import BudgetExhaustedError
+from federated.evaluation.options import EvaluationOptions
+from federated.evaluation.records import encode_judgement
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
+from federated.run_log.reader import find_log, read_log
 from federated.settings import ServerSettings, encode_run_config
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ class Devices:
         self.sent: dict[str, Message] = {}
         self.dies_in = dies_in
         self.rounds: list[int] = []
+        self.judgement = Judgement(current=500, candidate=800)
 
     def get_node_ids(self) -> list[int]:
         return list(NODES)
@@ -53,6 +58,8 @@ class Devices:
         for msg in (self.sent[one] for one in ids):
             if msg.metadata.message_type == MessageType.QUERY:
                 answer = messages.encode_client(NODES[msg.metadata.dst_node_id])
+            elif msg.metadata.message_type == MessageType.EVALUATE:
+                answer = encode_judgement(self.judgement)
             else:
                 asked = messages.decode_instruction(msg.content)
                 self.rounds.append(asked.server_round)
@@ -74,13 +81,18 @@ def flower_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def serve(
-    folder: Path, bundle: Path, devices: Devices, privacy: PrivacyOptions = PRIVACY, **changes: Any
+    folder: Path,
+    bundle: Path,
+    devices: Devices,
+    privacy: PrivacyOptions | None = PRIVACY,
+    evaluation: EvaluationOptions | None = None,
+    **changes: Any,
 ) -> None:
     settings = {
         "bundle": str(bundle), "out": str(folder / "new"), "report": str(folder / "report.json"),
         "min_clients": 3, "ledger": str(folder / "ledger"), **changes,
     }  # fmt: skip
-    config = encode_run_config(ServerSettings(**settings), OPTIONS, privacy)
+    config = encode_run_config(ServerSettings(**settings), OPTIONS, privacy, evaluation=evaluation)
     server_app.main(devices, SimpleNamespace(run_config=config))  # type: ignore[arg-type]
 
 
@@ -114,6 +126,57 @@ def test_a_server_that_died_goes_on_where_it_was(
     report = json.loads((tmp_path / "report.json").read_text())
     assert [entry["server_round"] for entry in report["rounds"]] == [0, 1]
     assert report["privacy"]["rounds"] == 2  # the round that was cut off is paid for once
+    log = read_log(find_log(tmp_path / "new"))
+    assert (log.status, log.num_resumed) == ("completed", 1)
+    assert [entry.server_round for entry in log.rounds] == [0, 1]
+    assert log.epsilon == report["privacy"]["epsilon"]
+
+
+def test_the_log_has_what_crossed_the_grid_and_what_was_spent(
+    tiny_labelled_bundle: Path, tmp_path: Path
+) -> None:
+    devices = Devices()
+    serve(tmp_path, tiny_labelled_bundle, devices)
+    log = read_log(tmp_path / "new.run.jsonl")
+    assert (log.about.source, log.about.num_clients) == ("flower", 3)
+    assert (log.about.budget_epsilon, log.about.budget_delta) == (4.0, 1e-5)
+    rounds = [m for m in devices.sent.values() if m.metadata.message_type == MessageType.TRAIN]
+    traffic = [entry.traffic for entry in log.rounds]
+    assert sum(t.devices_down for t in traffic if t is not None) == len(rounds)
+    size = sum(record.count_bytes() for message in rounds for record in message.content.values())
+    assert sum(t.bytes_down for t in traffic if t is not None) == size  # joining is not in it
+    first, second = (entry.epsilon for entry in log.rounds)
+    assert first is not None
+    assert second is not None
+    assert 0 < first < second <= 4
+    assert log.end["bundle_digest"] == open_bundle(tmp_path / "new").digest
+
+
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("candidate", [800, 100])
+def test_devices_judge_the_candidate_before_it_is_promoted(
+    tiny_labelled_bundle: Path, tmp_path: Path, private: bool, candidate: int
+) -> None:
+    devices = Devices()
+    devices.judgement = Judgement(current=500, candidate=candidate)
+    evaluation = EvaluationOptions(devices=3, min_devices=2)
+    serve(tmp_path, tiny_labelled_bundle, devices, PRIVACY if private else None, evaluation)
+    report = json.loads((tmp_path / "report.json").read_text())
+    judged = report["evaluation"]
+    asked = [m for m in devices.sent.values() if m.metadata.message_type == MessageType.EVALUATE]
+    assert len(asked) == judged["num_accepted"] == 3
+    promoted = judged["verdict"]["promoted"]
+    if private:  # three users hide in the noise
+        assert not promoted
+        assert report["privacy"]["rounds"] == 3
+        assert judged["verdict"]["noise_deviation"] > 2
+    else:
+        assert promoted == (candidate == 800)
+    assert (tmp_path / "new").exists() == promoted == (report["bundle_digest"] is not None)
+    assert (tmp_path / "new.checkpoint").exists() != promoted
+    log = read_log(find_log(tmp_path / "new"))
+    assert log.evaluation is not None
+    assert log.evaluation.verdict.promoted == promoted
 
 
 def test_a_spent_budget_refuses_the_run_and_asks_nobody(

@@ -9,12 +9,14 @@ from edge_sdk.errors import InvalidOptionError
 from federated.evaluation.options import EvaluationOptions
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import RoundOptions
+from federated.secure.options import MaskingOptions
 from federated.service.config import SERVER_DEFAULTS, DeploymentOptions, read_config
 from federated.service.default_config import attribute_docs, default_config
 from federated.settings import (
     SERVER_PATHS,
     ServerSettings,
     decode_evaluation,
+    decode_masking,
     decode_privacy,
     decode_run_config,
 )
@@ -22,7 +24,10 @@ from federated.settings import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS = (ServerSettings, RoundOptions, PrivacyOptions, EvaluationOptions, DeploymentOptions)
+KINDS = (
+    ServerSettings, RoundOptions, PrivacyOptions, MaskingOptions, EvaluationOptions,
+    DeploymentOptions,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -37,8 +42,38 @@ def test_the_written_config_is_read_back_as_the_defaults(file: Path) -> None:
     assert read == read_config(file)
     assert read.rounds == RoundOptions()
     assert read.privacy is None
+    assert read.masking is None
     assert read.evaluation is None
     assert read.server.round_deadline_s == SERVER_DEFAULTS["round_deadline_s"]
+
+
+def test_changes_are_written_in_place_of_defaults(file: Path) -> None:
+    changes = (
+        "server.min_clients=4", "rounds.server_lr = 0.5", "privacy.epsilon=3.0",
+        'deployment.names=["a.example.org"]',
+    )  # fmt: skip
+    file.write_text(default_config(changes))
+    read = read_config(file)
+    assert (read.server.min_clients, read.rounds.server_lr) == (4, 0.5)
+    assert read.privacy == PrivacyOptions(epsilon=3.0)
+    assert read.evaluation is None
+    assert read.deployment.names == ("a.example.org",)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("server.min_clients", "must be SECTION.KEY=VALUE"),
+        ("min_clients=4", "must be SECTION.KEY=VALUE"),
+        ("server.bundle=here", "a text in quotes"),
+        ("server.min_client=4", "no such key: min_client"),
+        ("sever.min_clients=4", "no such key: sever"),
+        ("rounds.cohort_size=0", "cohort_size must be an integer >= 1"),
+    ],
+)
+def test_a_change_that_would_not_be_read_is_not_written(change: str, complaint: str) -> None:
+    with pytest.raises(InvalidOptionError, match=complaint):
+        default_config([change])
 
 
 def test_every_key_is_in_the_written_config_with_its_meaning() -> None:
@@ -56,6 +91,30 @@ def test_privacy_begins_when_its_section_is_no_comment_any_more(file: Path) -> N
     read = read_config(file)
     assert read.privacy == PrivacyOptions(epsilon=3.0)
     assert read.server.ledger == str(file.parent / "privacy.ledger")
+
+
+def test_masking_begins_with_its_section_and_reaches_the_server(file: Path) -> None:
+    file.write_text('[masking]\nroster = "roster"\nauthority = "/a.pub"\ngroup_size = 10')
+    read = read_config(file)
+    expected = MaskingOptions(roster=str(file.parent / "roster"), authority="/a.pub", group_size=10)
+    assert read.masking == expected
+    assert decode_masking(read.run_config()) == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ("[privacy]", "amplification"),
+        ("[evaluation]", "evaluation"),
+        ('[rounds]\naggregator = "median"', "single updates"),
+    ],
+)
+def test_what_masks_exclude_is_refused_when_the_file_is_read(
+    file: Path, section: str, says: str
+) -> None:
+    file.write_text(f'[masking]\nroster = "r"\nauthority = "a"\n{section}\n')
+    with pytest.raises(InvalidOptionError, match=says):
+        read_config(file)
 
 
 def test_paths_are_relative_to_the_file(file: Path) -> None:
