@@ -75,6 +75,10 @@ def _key_figures(run: RunRecord) -> str:
         last = list(run.scores(name).values())[-1]
         note = f"worst tenth {percent(last.worst_decile)} of {last.people}"
         entries.append((f"accuracy, {wording.measured(name)}", f"{100 * last.mean:.1f}", "%", note))
+    elif run.evaluation is not None:
+        judged = run.evaluation.verdict.candidate
+        note = f"worst tenth {percent(judged.worst_decile)}"
+        entries.append(("candidate's accuracy, judged", f"{100 * judged.mean:.1f}", "%", note))
     if run.about.budget_epsilon is not None:
         budget = f"of {run.about.budget_epsilon:g}"
         note = f"at delta {run.about.budget_delta:g}"
@@ -88,6 +92,7 @@ def _key_figures(run: RunRecord) -> str:
 def _accuracy(run: RunRecord) -> list[str]:
     if not run.measured:
         return []
+    head = ("accuracy of", "mean, first", "mean, last", "worst tenth, first", "last", "people")
     rows = []
     for name in run.measured:
         found = list(run.scores(name).values())
@@ -102,7 +107,6 @@ def _accuracy(run: RunRecord) -> list[str]:
                 str(last.people),
             )
         )
-    head = ("accuracy of", "mean, first", "mean, last", "worst tenth, first", "last", "people")
     return [
         heading(2, "Accuracy"),
         paragraph(

@@ -99,9 +99,13 @@ def judged(run: RunRecord) -> str:
 def standing(run: RunRecord) -> str:
     """One sentence: how the run stands, and what to do about it."""
     done = f"{len(run.rounds)} of {run.about.rounds} rounds"
+    outcome = ""
+    if run.evaluation is not None:
+        promoted = run.evaluation.verdict.promoted
+        outcome = " The candidate is promoted." if promoted else " The old bundle stays current."
     return {
         "running": f"Running: {done} done.",
-        "completed": f"Completed: {done}.",
+        "completed": f"Completed: {done}.{outcome}",
         "failed": f"Failed ({reason(str(run.end.get('reason', 'unknown')))}) after {done}.",
         "interrupted": f"Interrupted after {done}; start it again to go on from its checkpoint.",
     }[run.status.value]

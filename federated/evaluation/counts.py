@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BINS = 20
 """Of each histogram, equally wide over 0..1."""
-_COUNT, _GAIN, _SQUARE, _ACCURACY, _HISTOGRAM = 256, 1024, 256, 512, 512
+_COUNT, _GAIN, _SQUARE, _ACCURACY, _HISTOGRAM = 1 << 12, 1 << 14, 1 << 12, 1 << 13, 1 << 13
 """Steps in one user's 1: the gain decides, so it gets the least noise."""
 _CURRENT, _CANDIDATE = 4, 4 + BINS
 SIZE = 4 + 2 * BINS
@@ -74,7 +74,7 @@ def contribution(judgement: Judgement) -> NDArray[np.int64]:
     vector = np.zeros(SIZE, np.int64)
     vector[0] = _COUNT
     vector[1] = gain * _GAIN // ACCURACY_STEPS
-    vector[2] = gain * gain * _SQUARE // ACCURACY_STEPS**2
+    vector[2] = -(-gain * gain * _SQUARE // ACCURACY_STEPS**2)  # up: a variance rests on it
     vector[3] = judgement.candidate * _ACCURACY // ACCURACY_STEPS
     vector[_CURRENT + _bin(judgement.current)] = _HISTOGRAM
     vector[_CANDIDATE + _bin(judgement.candidate)] = _HISTOGRAM
