@@ -191,6 +191,16 @@ class UpdateSent(AuditEntry):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JudgementSent(AuditEntry):
+    """How well a candidate bundle serves this user left the device: two shares, and no example."""
+
+    KIND: ClassVar[str] = "judgement_sent"
+    bundle_digest: str
+    num_examples: int
+    consent_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EpsilonSpent(AuditEntry):
     """Privacy budget was spent: now, and in all, at `target_delta`."""
 
@@ -228,6 +238,7 @@ ENTRY_TYPES: tuple[type[AuditEntry], ...] = (
     Recovered,
     Erased,
     UpdateSent,
+    JudgementSent,
     EpsilonSpent,
     ConsentChanged,
     LogRepaired,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from edge_sdk.random_words import RandomWords
 
     Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+
+_Number = TypeVar("_Number", np.float32, np.float64)
 
 MAX_STEPS_IN_NORM = 1 << 22
 _SHRINK = 1 - 2.0**-40
@@ -155,7 +157,7 @@ def flatten(tensors: Mapping[str, Float32Array]) -> Float32Array:
     return np.concatenate([np.ravel(tensors[name]) for name in sorted(tensors)])
 
 
-def unflatten(flat: NDArray[np.float64], shapes: Shapes) -> dict[str, NDArray[np.float64]]:
+def unflatten(flat: NDArray[_Number], shapes: Shapes) -> dict[str, NDArray[_Number]]:
     """The tensors that `flatten` was given, from a vector of all their numbers.
 
     Raises:

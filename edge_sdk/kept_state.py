@@ -20,6 +20,7 @@ from edge_sdk.errors import (
 )
 from edge_sdk.events import EventKind, Source
 from edge_sdk.personal_state import Current, Fit, current_of, fit, slot_names
+from edge_sdk.residual import drop_residuals
 from edge_sdk.store import Binding
 from edge_sdk.store_codec import Header
 from edge_sdk.store_generations import CURRENT, PREVIOUS
@@ -224,6 +225,8 @@ class KeptState:
 
     def _delete(self, gone: Sequence[int]) -> None:
         self._store.examples.delete(gone, accept_losses=True)
+        if gone:
+            drop_residuals(self._store.memory)
         left = set(self._store.examples.ids())
         for role in (PREVIOUS, CURRENT):  # so that the current one gets the larger version
             stored = self._store.generations.read(role)

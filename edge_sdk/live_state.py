@@ -157,9 +157,13 @@ class LiveState(LiveStore):
     def record(self, entries: Iterable[AuditEntry]) -> None:
         """Add to the audit log what no change of the state goes with; it is durable then."""
         with self.changing():
-            for entry in entries:
-                self._journal.add(entry)
+            self.journal(entries)
         self._tell(())
+
+    def journal(self, entries: Iterable[AuditEntry]) -> None:
+        """Add to the audit log with the change that is under way (`changing`)."""
+        for entry in entries:
+            self._journal.add(entry)
 
     # -------------------------------------------------------------------------------------------
 

@@ -9,16 +9,17 @@ Slow path: `adapt` computes beside it, and a commit swaps the reference (`live_s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 from edge_sdk.adapt_job import Adapter
 from edge_sdk.arrays import Float32Array, Int64Array, as_examples, as_rows
-from edge_sdk.audit_entries import ConsentChanged, EpsilonSpent, UpdateSent
+from edge_sdk.audit_entries import ConsentChanged, EpsilonSpent, JudgementSent
 from edge_sdk.drift import DEFAULT_DRIFT
 from edge_sdk.engine import Engine
 from edge_sdk.errors import InvalidOptionError, NothingTaughtError, ShapeMismatchError
 from edge_sdk.events import Status
 from edge_sdk.guardrail_rule import DEFAULT_GUARDRAIL
+from edge_sdk.judgement import Judgement, judge
 from edge_sdk.keys import as_key_store
 from edge_sdk.live_state import LiveState
 from edge_sdk.options import check_label
@@ -31,8 +32,8 @@ from edge_sdk.personal_state import (
     slots_of,
     targets_of,
 )
+from edge_sdk.shared_update import ShareTerms, settle, share
 from edge_sdk.taught_values import RowShape
-from edge_sdk.update import ModelUpdate, make_update
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +52,11 @@ if TYPE_CHECKING:
     from edge_sdk.manifest import Task
     from edge_sdk.provider_options import Provider
     from edge_sdk.providers import Placement
+    from edge_sdk.shared_update import Residual
     from edge_sdk.store_rows import Example
+    from edge_sdk.update import ModelUpdate
+
+T = TypeVar("T")
 
 
 class Personalizer:
@@ -506,21 +511,77 @@ class Personalizer:
             DivergedError: Adapting from `start` was not finite.
             StoreError: It could not be logged; then it does not leave.
         """
-        features, targets = self._support()
-        if not len(targets):
-            msg = "there is nothing to share; call teach()"
-            raise NothingTaughtError(msg)
-        manifest, digest = self._bundle.manifest, self._bundle.digest
-        origin = self._engine.initial_state() if start is None else start
-        adapted = self._engine.adapt(features, targets, steps=steps, start=origin).state
-        made = make_update(manifest, digest, origin, adapted, clipping_norm)
-        sent = UpdateSent(
-            bundle_digest=digest,
-            num_examples=len(targets),
-            clipping_norm=float(clipping_norm),
-            consent_id=consent_id,
+        terms = ShareTerms(
+            clipping_norm=clipping_norm, steps=steps, consent_id=consent_id, spent=spent
         )
-        self._live.record([sent] if spent is None else [sent, spent])
+        return self.share(lambda made: (made, None), terms, start=start)
+
+    def share(
+        self,
+        code: Callable[[ModelUpdate], tuple[T, Residual | None]],
+        terms: ShareTerms,
+        *,
+        start: State | None = None,
+        token: str = "",
+    ) -> T:
+        """As `update`, for an update that leaves in another form: `code` makes it, on the device.
+
+        What coding takes from an update is kept in the store, sealed, and added to the next one
+        before clipping (error feedback); `forget` and `erase` take it away. Where examples change
+        meanwhile, all is done again with those that are kept then.
+
+        Args:
+            code: Returns what leaves, and what that took from the update, float32 by tensor; None
+                for the latter carries nothing from one update to the next.
+            terms: The bound, and what the audit log says.
+            start: The state to adapt from, the bundle's by default.
+            token: Where the server says only later whether the update counts, of this one: its
+                residual counts after `settle`.
+
+        Raises:
+            NothingTaughtError, InvalidOptionError, BadStateError, BadUpdateError, NonFiniteError,
+            DivergedError, StoreError: As `update`; and what `code` raises.
+        """
+        return share(self._engine, self._live, code, terms, start=start, token=token)
+
+    def settle(self, token: str) -> None:
+        """The shared update of that token counts: the next one carries its residual.
+
+        Raises:
+            StoreError: It could not be stored.
+        """
+        settle(self._live, token)
+
+    def judge(
+        self,
+        candidate: State,
+        *,
+        steps: int | None = None,
+        folds: int = 5,
+        consent_id: str | None = None,
+    ) -> Judgement:
+        """How well this user would start from `candidate`, beside the bundle's own start.
+
+        It rests on all that is kept, as `update` does, and changes nothing. It is made to leave the
+        device, in a sum over many users, and is in the audit log before this returns.
+
+        Args:
+            candidate: The starting state of a candidate bundle with the same graphs.
+            steps: Inner steps, the bundle's number by default.
+            folds: Parts that the examples are split into, 2 to 100.
+            consent_id: The consent under which it leaves, for the audit log.
+
+        Raises:
+            NothingTaughtError: No example is kept that could be held out.
+            InvalidOptionError, BadStateError: As for `edge_sdk.judgement.judge`.
+            StoreError: It could not be logged; then it does not leave.
+        """
+        features, targets = self._support()
+        start = self._engine.initial_state()
+        made = judge(self._engine, start, candidate, features, targets, steps=steps, folds=folds)
+        digest = self._bundle.digest
+        sent = JudgementSent(bundle_digest=digest, num_examples=len(targets), consent_id=consent_id)
+        self._live.record([sent])
         return made
 
     def record_consent(self, consent_id: str, *, granted: bool) -> None:

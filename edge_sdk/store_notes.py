@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_sdk.errors import StoreDamagedError
 from edge_sdk.store_codec import digest
-from edge_sdk.store_rows import as_bytes
+from edge_sdk.store_rows import as_bytes, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +49,13 @@ class Memory:
             "INSERT OR REPLACE INTO memory (name, data, sha256) VALUES (?, ?, ?)",
             (name, data, digest(name, data)),
         )
+
+    def remove(self, *names: str) -> None:
+        """Delete texts, and every copy of them in the file's pages."""
+        db = self._owner.database()
+        marks = ", ".join("?" * len(names))
+        if db.execute(f"DELETE FROM memory WHERE name IN ({marks})", names).rowcount:  # noqa: S608
+            rewrite(db, "memory")
 
     def clear(self) -> None:
         """Delete all of them."""

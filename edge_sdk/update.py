@@ -64,11 +64,26 @@ def clip_to_norm(
 
 
 def make_update(
-    manifest: Manifest, bundle_digest: str, start: State, adapted: State, clipping_norm: float
+    manifest: Manifest,
+    bundle_digest: str,
+    start: State,
+    adapted: State,
+    clipping_norm: float,
+    *,
+    carried: Mapping[str, Float32Array] | None = None,
 ) -> ModelUpdate:
     """The clipped update from `start` to `adapted`.
 
     Rows of slot tensors beyond the bundle's own labels hold the user's own labels; they stay zero.
+
+    Args:
+        manifest: Of the bundle.
+        bundle_digest: Its digest.
+        start: The state that adapting began from.
+        adapted: Where it ended.
+        clipping_norm: L2 bound on the whole update.
+        carried: What coding took from the update before (`edge_sdk.residual`), added before
+            clipping; tensors that do not fit this bundle are passed over.
 
     Raises:
         BadUpdateError: This bundle has nothing that may leave a device.
@@ -83,7 +98,10 @@ def make_update(
             "what its slots mean"
         )
         raise BadUpdateError(msg)
-    delta = {spec.name: _difference(spec, manifest, start, adapted) for spec in specs}
+    delta = {
+        spec.name: _difference(spec, manifest, start, adapted, (carried or {}).get(spec.name))
+        for spec in specs
+    }
     clipped = clip_to_norm(delta, clipping_norm)
     for values in clipped.values():
         values.setflags(write=False)
@@ -94,13 +112,21 @@ def _is_shareable(spec: TensorSpec, manifest: Manifest) -> bool:
     return spec.role == "shared" or (spec.role == "slot" and bool(manifest.labels))
 
 
-def _difference(spec: TensorSpec, manifest: Manifest, start: State, adapted: State) -> Float32Array:
+def _difference(
+    spec: TensorSpec,
+    manifest: Manifest,
+    start: State,
+    adapted: State,
+    carried: Float32Array | None,
+) -> Float32Array:
     for state in (start, adapted):
         if spec.name not in state or state[spec.name].shape != spec.shape:
             msg = f"a state of this bundle has a tensor {spec.name} of shape {list(spec.shape)}"
             raise BadStateError(msg)
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.asarray(adapted[spec.name] - start[spec.name], dtype=np.float32)
+        if carried is not None and carried.shape == values.shape:
+            values = np.asarray(values + carried, dtype=np.float32)
     if not np.isfinite(values).all():
         msg = f"the update of {spec.name} holds NaN or infinity"
         raise NonFiniteError(msg)

@@ -58,7 +58,7 @@ def train(
     ways: Annotated[int, typer.Option(min=2, help="Label slots of the bundle.")] = 32,
     hidden: Annotated[int | None, typer.Option(min=8, help="Channels of the backbone.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Frozen backbone: conv4 or resnet-lite.")
+        str | None, typer.Option(help="Frozen backbone: conv4, conv4-groupnorm or resnet-lite.")
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -266,7 +266,9 @@ def probe(
 
 @app.command()
 def benchmark(
-    config: Annotated[Path, typer.Argument(help="TOML file; see benchmarks/learners.")],
+    configs: Annotated[
+        list[Path], typer.Argument(help="TOML files; see benchmarks/learners.", metavar="CONFIG...")
+    ],
     *,
     data: Data = None,
     work: Annotated[
@@ -278,15 +280,15 @@ def benchmark(
     ] = Path("docs"),
     threads: Threads = 2,
 ) -> None:
-    """Train and measure any set of learners, and write docs/RESULTS.md."""
+    """Train and measure any set of learners, and write docs/RESULTS.md, of all files together."""
     import torch
 
-    from export.benchmark.config import read_config
+    from export.benchmark.config import read_configs
     from export.benchmark.suites import run_benchmark
 
-    wanted = read_config(config)
+    wanted = read_configs(configs)
     torch.set_num_threads(threads)
-    command = f"edge-sdk export benchmark {config}"
+    command = f"edge-sdk export benchmark {' '.join(map(str, configs))}"
     say = partial(typer.echo, err=True)
     run_benchmark(wanted, data=data, work=work, out=out, command=command, say=say)
     typer.echo(str(out / "RESULTS.md"))

@@ -123,29 +123,34 @@ class _Episodes(nn.Module):
         return mapped_predictions(self.learner, self.ways, support, labels, query)[0]
 
 
-def _trace(learner: Learner, ways: int, parts: tuple[Tensor, ...]) -> torch.fx.GraphModule:
+def _gradients(learner: Learner, ways: int) -> Callable[..., tuple[Tensor, ...]]:
     """(parameters..., support, labels, query, truth) -> (loss, accuracy, gradients...)."""
     module = _Episodes(learner, ways)
-    named = dict(module.named_parameters())
-    wanted = (0, 1, 2) if learner.has_embed else (0,)
-
-    def loss_of(
-        values: dict[str, Tensor], support: Tensor, query: Tensor, labels: Tensor, truth: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        logits = torch.func.functional_call(module, values, (support, labels, query))
-        loss = functional.cross_entropy(logits.flatten(0, 1), truth.flatten())
-        return loss, (logits.argmax(-1) == truth).to(loss.dtype).mean()
+    names = [name for name, _ in module.named_parameters()]
 
     def joint(*tensors: Tensor) -> tuple[Tensor, ...]:
-        values = dict(zip(named, tensors, strict=False))
-        support, labels, query, truth = tensors[len(named) :]
-        grads, (loss, accuracy) = torch.func.grad_and_value(loss_of, wanted, has_aux=True)(
-            values, support, query, labels, truth
-        )
-        return (loss, accuracy, *grads[0].values(), *grads[1:])
+        with torch.enable_grad():
+            values = [tensor.detach().requires_grad_() for tensor in tensors[: len(names)]]
+            support, labels, query, truth = tensors[len(names) :]
+            if learner.has_embed:
+                support, query = (t.detach().requires_grad_() for t in (support, query))
+            named = dict(zip(names, values, strict=True))
+            logits = torch.func.functional_call(module, named, (support, labels, query))
+            loss = functional.cross_entropy(logits.flatten(0, 1), truth.flatten())
+            wanted = [*values, support, query] if learner.has_embed else values
+            grads = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+        hits = (logits.detach().argmax(-1) == truth).to(loss.dtype).mean()
+        return (loss.detach(), hits, *grads)
 
-    examples = [tensor.detach() for tensor in named.values()]
+    return joint
+
+
+def _trace(learner: Learner, ways: int, parts: tuple[Tensor, ...]) -> torch.fx.GraphModule:
+    """`_gradients` as plain operations, for inputs of these shapes."""
+    examples = [parameter.detach() for parameter in learner.parameters()]
     with torch.no_grad():
-        traced = make_fx(joint, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples, *parts)
+        traced = make_fx(
+            _gradients(learner, ways), tracing_mode="fake", _allow_non_fake_inputs=True
+        )(*examples, *parts)
     traced.graph.eliminate_dead_code()
     return torch.fx.GraphModule(traced, fx_graph_cse(traced.graph))

@@ -170,7 +170,7 @@ def _input_gradient(
     out_channels, channels, kh, kw = weight.shape
     n, _, height, width = x.shape
     axes = [
-        _Phases(*sizes)
+        Phases(*sizes)
         for sizes in zip(
             (height, width), grad_output.shape[2:], (kh, kw), stride, padding, strict=True
         )
@@ -204,14 +204,14 @@ def _input_gradient(
     return image[:, :height, :width].permute(0, 3, 1, 2)
 
 
-class _Phase(NamedTuple):
+class Phase(NamedTuple):
     """The taps that pixel u of a phase meets, and the outputs u + offset they lead to."""
 
     taps: range
     offsets: range
 
 
-class _Phases:
+class Phases:
     """Along one axis, the phases of the input's pixels under a stride.
 
     Attributes:
@@ -227,7 +227,7 @@ class _Phases:
             first = (residue + padding) % stride  # pixel u * stride + residue is tap t of an output
             taps = range(first, kernel, stride)  # iff t = residue + padding modulo the stride
             offset = (residue + padding - first) // stride
-            self.phases.append(_Phase(taps, range(offset, offset - len(taps), -1)))
+            self.phases.append(Phase(taps, range(offset, offset - len(taps), -1)))
         count = -(-size // stride)
         offsets = [offset for phase in self.phases for offset in phase.offsets]
         before = max(0, -min(offsets))

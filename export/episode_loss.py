@@ -9,8 +9,11 @@ import torch
 from torch.nn import functional
 
 from export.learners.adaptation import adapt_all, predict_both, predict_mean
+from export.learners.many_tasks import ManyTasks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from export.learners.base import Learner
@@ -102,12 +105,16 @@ def mapped_predictions(
     """What `episode_predictions` gives, of embedded episodes.
 
     Args:
-        learner: Whose `init`, `adapt` and `predict` are mapped over the episodes.
+        learner: Whose `init`, `adapt` and `predict` are mapped over the episodes, unless it computes
+            `ManyTasks` at once.
         ways: Classes in each.
         support: `[episodes, n, *feature_shape]`.
         answers: Labels int64 `[episodes, n]`, or values `[episodes, n, outputs]`.
         query: `[episodes, m, *feature_shape]`.
     """
+    if isinstance(learner, ManyTasks):
+        *_, logits = _logits_of_tasks(learner, ways, support, answers, query, only_last=True)
+        return logits, None
     weights = support.new_ones(support.shape[1])
 
     def one_episode(support: Tensor, answers: Tensor, query: Tensor) -> tuple[Tensor, ...]:
@@ -123,6 +130,8 @@ def mapped_logits_by_step(
     learner: Learner, ways: int, support: Tensor, labels: Tensor, query: Tensor
 ) -> tuple[Tensor, ...]:
     """The logits of `mapped_predictions` after each of the learner's inner steps."""
+    if isinstance(learner, ManyTasks):
+        return tuple(_logits_of_tasks(learner, ways, support, labels, query))
     weights = support.new_ones(support.shape[1])
 
     def one_episode(support: Tensor, labels: Tensor, query: Tensor) -> tuple[Tensor, ...]:
@@ -134,3 +143,21 @@ def mapped_logits_by_step(
 
     found: tuple[Tensor, ...] = torch.func.vmap(one_episode)(support, labels, query)
     return found
+
+
+def _logits_of_tasks(
+    learner: Learner,
+    ways: int,
+    support: Tensor,
+    labels: Tensor,
+    query: Tensor,
+    *,
+    only_last: bool = False,
+) -> Iterator[Tensor]:
+    """The logits after each inner step of a learner of `ManyTasks`, or after the last one."""
+    assert isinstance(learner, ManyTasks)
+    state = learner.init_tasks(ways, len(support))
+    for step in range(learner.steps):
+        state = learner.adapt_tasks(state, support, labels)
+        if not only_last or step == learner.steps - 1:
+            yield learner.predict_tasks(state, query)

@@ -136,8 +136,12 @@ def apply_changes(
 
 def size_of(old: Bundle, new: Bundle) -> ChangesSize:
     """How much a device downloads, and how much it would have without this."""
-    whole = sum(map(len, new.files.values())) + len(new.raw_manifest)
-    return ChangesSize(changes=len(changes(old, new)), bundle=whole)
+    return ChangesSize(changes=len(changes(old, new)), bundle=whole_size(new))
+
+
+def whole_size(bundle: Bundle) -> int:
+    """Bytes of a bundle's files."""
+    return sum(map(len, bundle.files.values())) + len(bundle.raw_manifest)
 
 
 def _signature_of(bundle: Bundle) -> bytes:

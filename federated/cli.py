@@ -16,9 +16,15 @@ from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError, MissingExtraError
 from edge_sdk.signing import SigningKey, sign_bundle
 from edge_sdk.store import FILE_NAME as STORE_NAME
+from federated.changes import cli as changes_cli
+from federated.console.cli import report_command, status_command
+from federated.evaluation import cli as judging
+from federated.evaluation.run import EvaluationReport
 from federated.fleet.cli import fleet_command
 from federated.privacy import cli as privacy_cli
 from federated.round_core import RoundOptions
+from federated.secure import cli as secure_cli
+from federated.service.cli import add_commands
 
 if TYPE_CHECKING:
     from export.intervals import Mean
@@ -34,6 +40,12 @@ app = typer.Typer(
 
 app.command("epsilon")(privacy_cli.epsilon_command)
 app.command("fleet")(fleet_command)
+add_commands(app)
+app.command("report")(report_command)
+app.command("status")(status_command)
+app.command("changes")(changes_cli.changes_command)
+app.command("apply-changes")(changes_cli.apply_command)
+app.add_typer(secure_cli.roster_app, name="roster")
 
 _DEFAULTS = RoundOptions()
 _DELTA = 1e-5
@@ -94,6 +106,10 @@ def simulate_command(
     tree_rounds: privacy_cli.TreeRounds = 0,
     target_quantile: privacy_cli.TargetQuantile = 0.0,
     ledger: privacy_cli.Ledger = None,
+    judges: judging.Judges = 0,
+    margin: judging.Margin = judging.MARGIN,
+    min_judges: judging.MinJudges = judging.MIN_JUDGES,
+    judge_noise: judging.JudgeNoise = judging.JUDGE_NOISE,
     noise_seed: Annotated[
         int | None,
         typer.Option(
@@ -159,6 +175,7 @@ def simulate_command(
         key=signing_key,
         privacy=_setup(private, ledger, out, noise_seed),
         resume=resume,
+        evaluation=judging.evaluation_options(judges, margin, min_judges, judge_noise),
     )
     if json_output:
         typer.echo(json.dumps(asdict(report), indent=1, sort_keys=True))
@@ -210,9 +227,18 @@ def run_command(
     noise_multiplier: privacy_cli.NoiseMultiplier = 0.0,
     sampling: privacy_cli.Sampling = "poisson",
     noise: privacy_cli.Noise = "central",
+    min_contributors: privacy_cli.MinContributors = 0,
     tree_rounds: privacy_cli.TreeRounds = 0,
     target_quantile: privacy_cli.TargetQuantile = 0.0,
     ledger: privacy_cli.Ledger = None,
+    judges: judging.Judges = 0,
+    margin: judging.Margin = judging.MARGIN,
+    min_judges: judging.MinJudges = judging.MIN_JUDGES,
+    judge_noise: judging.JudgeNoise = judging.JUDGE_NOISE,
+    roster: secure_cli.RosterFile = None,
+    authority: secure_cli.Authority = None,
+    identities: secure_cli.Identities = None,
+    group_size: secure_cli.GroupSize = 32,
     key: Key = None,
     json_output: Json = False,
 ) -> None:
@@ -230,7 +256,12 @@ def run_command(
         clipping_norm=clipping_norm,
         seed=seed,
     )
-    deploy = DeployOptions(min_replies=min_replies, round_deadline_s=round_deadline_s)
+    deploy = DeployOptions(
+        min_replies=min_replies,
+        round_deadline_s=round_deadline_s,
+        masking=secure_cli.masking_options(roster, authority, group_size, round_deadline_s),
+        identities=identities,
+    )
     if not homes.is_dir():
         msg = f"--homes {homes} is not a folder; it holds one Personalizer home for each user"
         raise InvalidOptionError(msg)
@@ -241,7 +272,7 @@ def run_command(
         noise_multiplier=noise_multiplier,
         sampling=sampling,
         noise=noise,
-        min_contributors=0,
+        min_contributors=min_contributors,
         tree_rounds=tree_rounds,
         target_quantile=target_quantile,
         sampling_rate=min(1.0, cohort / max(len(users), 1)),
@@ -249,14 +280,19 @@ def run_command(
     )
     signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
     kept = None if private is None else ledger or homes / _LEDGER
-    report = run_on_loopback(bundle, users, out, options, deploy, privacy=private, ledger=kept)
-    if signing_key is not None:
+    asked = judging.evaluation_options(judges, margin, min_judges, judge_noise)
+    report = run_on_loopback(
+        bundle, users, out, options, deploy, privacy=private, ledger=kept, evaluation=asked
+    )
+    judged = report["evaluation"]
+    if signing_key is not None and report["bundle_digest"] is not None:
         sign_bundle(out, signing_key)
     if json_output:
         typer.echo(json.dumps(report, indent=1, sort_keys=True))
     else:
         _print_rounds(report["rounds"])
-        Console(highlight=False).print(f"new bundle: {out}")
+        found = None if judged is None else EvaluationReport.read(judged)
+        Console(highlight=False).print(judging.outcome(found, out))
 
 
 def _setup(
@@ -299,7 +335,7 @@ def _print_study(report: StudyReport, out: Path) -> None:
     console.print(table)
     if report.privacy is not None:
         console.print(report.privacy.for_people())
-    console.print(f"new bundle: {out}")
+    console.print(judging.outcome(report.evaluation, out))
 
 
 def _print_rounds(rounds: list[dict[str, Any]], accuracy: tuple[float, ...] = ()) -> None:

@@ -15,14 +15,27 @@ from flwr.clientapp import ClientApp
 
 from edge_sdk import FileKeyStore, Personalizer, open_bundle
 from edge_sdk.errors import BadUpdateError, EdgeError
+from edge_sdk.random_words import SystemWords
+from edge_sdk.shared_update import ShareTerms
+from edge_sdk.update import ModelUpdate
 from federated import messages
+from federated.errors import UnprotectedRoundError, WeakNoiseError
+from federated.evaluation.device import judge_candidate
 from federated.local_round import round_start
+from federated.privacy.local_budget import LocalBudget
+from federated.privacy.mechanism import local_rho, noised_update
+from federated.secure.grid_client import answer_stage
+from federated.secure.stage_records import ACTION
 from federated.settings import ClientSettings, decode_client_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flwr.app import Context, RecordDict
 
     from edge_sdk import KeyStore
+    from edge_sdk.arrays import Float32Array
+    from edge_sdk.audit_entries import EpsilonSpent
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +55,37 @@ def train(msg: Message, context: Context) -> Message:
 
     Nothing is raised: Flower would send the exception's text, which may quote user data.
     """
+    return _answered(
+        msg, lambda: take_part(msg.content, decode_client_settings(context.node_config))
+    )
+
+
+@app.train(ACTION)
+def masked(msg: Message, context: Context) -> Message:
+    """Answer one stage of a masked round, or reply with an error's code; nothing is raised."""
+    return _answered(
+        msg,
+        lambda: answer_stage(
+            msg.content, decode_client_settings(context.node_config), context.state
+        ),
+    )
+
+
+@app.evaluate()
+def evaluate(msg: Message, context: Context) -> Message:
+    """Judge a candidate bundle, or reply with an error's code; nothing is raised."""
+    return _answered(
+        msg, lambda: judge_candidate(msg.content, decode_client_settings(context.node_config))
+    )
+
+
+def _answered(msg: Message, answer: Callable[[], RecordDict]) -> Message:
     try:
-        content = take_part(msg.content, decode_client_settings(context.node_config))
+        content = answer()
     except EdgeError as error:
         _log.warning("this device takes no part in the round: %s", error)
         content = messages.encode_failure(error.code)
-    except Exception as error:  # noqa: BLE001 - see the docstring; the text is not logged either
+    except Exception as error:  # noqa: BLE001 - Flower would send the text; it is not logged either
         frames = "".join(traceback.format_tb(error.__traceback__))
         _log.error("the round failed on this device: %s\n%s", type(error).__name__, frames)
         content = messages.encode_failure(messages.INTERNAL_FAILURE)
@@ -61,6 +99,9 @@ def take_part(
 
     `key` is where the home's key is, in place of `settings.key_file`.
     """
+    if settings.roster:  # or a server that wants to see updates would ask for them unmasked
+        msg = "this device takes part in masked rounds only, as its roster says"
+        raise UnprotectedRoundError(msg)
     instruction = messages.decode_instruction(content)
     bundle = open_bundle(settings.bundle)
     if bundle.digest != instruction.bundle_digest:
@@ -69,10 +110,42 @@ def take_part(
     if key is None and settings.key_file:
         key = FileKeyStore(settings.key_file)
     with Personalizer(bundle, home=settings.home, key=key) as personalizer:
-        update = personalizer.update(
-            instruction.clipping_norm,
-            start=round_start(bundle, personalizer.initial_state, instruction.shared),
+        start = round_start(bundle, personalizer.initial_state, instruction.shared)
+        terms = ShareTerms(
+            clipping_norm=instruction.clipping_norm,
             steps=instruction.steps,
             consent_id=settings.consent_id or None,
+            spent=spend(settings, instruction),
         )
-    return messages.encode_update(update, instruction.server_round)
+        return personalizer.share(lambda made: encode_reply(made, instruction), terms, start=start)
+
+
+def spend(settings: ClientSettings, asked: messages.Instruction) -> EpsilonSpent | None:
+    """What a round costs of this device's own budget, recorded before anything leaves.
+
+    Raises:
+        WeakNoiseError: The device has a budget, and the round no local noise.
+        BudgetExhaustedError: The round would cost more than is left.
+    """
+    if not settings.local_epsilon:
+        return None
+    if asked.noise is None:
+        msg = "this device takes part in rounds with local noise only"
+        raise WeakNoiseError(msg)
+    size = sum(value.size for value in asked.shared.values())
+    rho = local_rho(asked.noise, asked.clipping_norm, size)
+    budget = LocalBudget(settings.home, settings.local_epsilon, settings.local_delta)
+    return budget.spend(rho)
+
+
+def encode_reply(
+    made: ModelUpdate, asked: messages.Instruction
+) -> tuple[RecordDict, dict[str, Float32Array] | None]:
+    """The reply, and what coding it took from the update; None where it is sent as it is."""
+    if asked.noise is not None:
+        noised = noised_update(made.delta, asked.clipping_norm, asked.noise, SystemWords())
+        made = ModelUpdate(made.bundle_digest, noised)
+    if not asked.code.bits:
+        return messages.encode_update(made, asked.server_round), None
+    coded, residual = asked.code.encode(made.delta, SystemWords())
+    return messages.encode_coded(made.bundle_digest, asked.server_round, coded), residual

@@ -7,23 +7,22 @@ is removed afterwards. Nothing of Flower is installed, reported or looked up out
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import socket
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sdk import open_bundle
 from edge_sdk.errors import InvalidOptionError
-from edge_sdk.update import shareable_names
 from federated.errors import DeploymentError
+from federated.flower_app import HOST, flower_environment, free_ports, toml, write_app
+from federated.preflight import check_budget, check_bundle
 from federated.processes import ProcessSet
+from federated.secure.enrolment import enrolled
+from federated.secure.options import check_masking
 from federated.settings import (
     ClientSettings,
     ServerSettings,
@@ -34,41 +33,16 @@ from federated.settings import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from federated.evaluation.options import EvaluationOptions
     from federated.privacy.options import PrivacyOptions
     from federated.round_core import RoundOptions
+    from federated.secure.options import MaskingOptions
 
-_HOST = "127.0.0.1"
 _CONNECTION = "loopback"
-_FLOWER_SETTINGS = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 _POLL_S = 0.2
 _FIRST_STATUS_S, _LAST_STATUS_S = 5.0, 40.0
 _COMMAND_S = 60.0
 _START_S = 60.0
-
-APP = """\
-[project]
-name = "edge-sdk-rounds"
-version = "1.0.0"
-description = "Federated rounds on an Edge SDK bundle"
-license = { file = "LICENSE" }
-dependencies = ["flwr>=1.41.0,<1.42"]
-
-[tool.flwr.app]
-publisher = "edge-sdk"
-fab-format-version = 1
-flwr-version-target = "1.41.0"
-
-[tool.flwr.app.components]
-serverapp = "federated.server_app:app"
-clientapp = "federated.client_app:app"
-
-[tool.flwr.app.config]
-"""
 
 _CONNECTIONS = """\
 [superlink]
@@ -90,6 +64,8 @@ class DeployOptions:
         run_deadline_s: When the whole run is given up, seconds.
         min_replies: Updates that close a round early; 0 waits for the whole cohort.
         environment: Variables to add to the environment of every process.
+        masking: Makes the rounds masked; all devices then check the same roster.
+        identities: Folder with each client's identity key, NAME.pem; needed with `masking`.
     """
 
     join_deadline_s: float = 120.0
@@ -97,6 +73,8 @@ class DeployOptions:
     run_deadline_s: float = 3600.0
     min_replies: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    masking: MaskingOptions | None = None
+    identities: Path | None = None
 
 
 def run_on_loopback(
@@ -108,6 +86,7 @@ def run_on_loopback(
     *,
     privacy: PrivacyOptions | None = None,
     ledger: Path | None = None,
+    evaluation: EvaluationOptions | None = None,
 ) -> dict[str, Any]:
     """Start a SuperLink and one SuperNode a home, run the rounds, stop everything.
 
@@ -119,6 +98,7 @@ def run_on_loopback(
         deploy: Deadlines and environment.
         privacy: Makes the rounds private; the server's process opens the ledger.
         ledger: File with what these users have spent; needed with `privacy`.
+        evaluation: How devices judge the candidate before it is promoted; None: they do not.
 
     Returns:
         The report that `federated.server_app` writes.
@@ -135,14 +115,16 @@ def run_on_loopback(
     """
     deploy = deploy or DeployOptions()
     clients = _clients(bundle, homes)
-    if not shareable_names(open_bundle(bundle).manifest):
-        msg = "rounds on this bundle can share nothing; name its labels first (federated label)"
-        raise InvalidOptionError(msg)
+    if deploy.masking is not None:
+        check_masking(deploy.masking, rounds, privacy)
+        clients = enrolled(clients, deploy.masking, deploy.identities)
+    check_bundle(bundle)
     if out.exists():
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
     if privacy is not None:
-        _check_budget(privacy, ledger, rounds, clients)
+        users = [client.client_id for client in clients]
+        check_budget(privacy, ledger, rounds, users, evaluation)
     work = Path(tempfile.mkdtemp(prefix="edge-sdk-flower-"))
     try:
         settings = ServerSettings(
@@ -155,7 +137,9 @@ def run_on_loopback(
             min_replies=deploy.min_replies,
             ledger="" if ledger is None else str(ledger.resolve()),
         )
-        config = encode_run_config(settings, rounds, privacy)
+        config = encode_run_config(
+            settings, rounds, privacy, masking=deploy.masking, evaluation=evaluation
+        )
         report = _run(work, clients, settings.report, config, deploy)
     except DeploymentError:
         raise  # keeps the logs that its message names
@@ -166,25 +150,6 @@ def run_on_loopback(
     return report
 
 
-def _check_budget(
-    privacy: PrivacyOptions,
-    ledger: Path | None,
-    rounds: RoundOptions,
-    clients: Sequence[ClientSettings],
-) -> None:
-    """Refuse, before any process is started, what the server's own process would refuse."""
-    # dp-accounting and scipy, which no other run needs
-    from federated.privacy.private_run import PrivacySetup, PrivateRun, new_run_id  # noqa: PLC0415
-
-    if ledger is None:
-        msg = "private rounds need a ledger: name a file that is kept as long as the users are"
-        raise InvalidOptionError(msg)
-    users = [client.client_id for client in clients]
-    setup = PrivacySetup(options=privacy, ledger=ledger)
-    with PrivateRun(setup, rounds, users, run_id=new_run_id()):
-        pass
-
-
 def _run(
     work: Path,
     clients: Sequence[ClientSettings],
@@ -192,29 +157,21 @@ def _run(
     run_config: Mapping[str, str | float],
     deploy: DeployOptions,
 ) -> dict[str, Any]:
-    link_port, *node_ports = _free_ports(1 + len(clients))
-    link = f"{_HOST}:{link_port}"
-    config = toml(run_config)
+    link_port, *node_ports = free_ports(1 + len(clients))
+    link = f"{HOST}:{link_port}"
     home, app, logs = work / "flwr", work / "app", work / "logs"
-    for folder in (home, app, logs):
+    for folder in (home, logs):
         folder.mkdir()
     (home / "config.toml").write_text(_CONNECTIONS.format(name=_CONNECTION, address=link), "utf-8")
-    (app / "LICENSE").write_text("Apache-2.0\n", "utf-8")  # Flower asks for such a file
-    (app / "pyproject.toml").write_text(APP + config, "utf-8")
+    write_app(app, run_config)
     programs = Path(sys.executable).parent
-    environment = {
-        **os.environ,
-        **_FLOWER_SETTINGS,
-        "FLWR_HOME": str(home),
-        "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)]),
-        **deploy.environment,
-    }
+    environment = {**flower_environment(home), **deploy.environment}
     with ProcessSet(logs, environment) as processes:
         processes.start(
             "superlink",
             [
                 str(programs / "flower-superlink"),
-                *("--insecure", "--host", _HOST, "--port", str(link_port)),
+                *("--insecure", "--host", HOST, "--port", str(link_port)),
                 "--disable-runtime-dependency-installation",
             ],
         )
@@ -223,7 +180,7 @@ def _run(
                 f"supernode-{client.client_id}",
                 [
                     str(programs / "flower-supernode"),
-                    *("--insecure", "--superlink", link, "--host", _HOST, "--port", str(port)),
+                    *("--insecure", "--superlink", link, "--host", HOST, "--port", str(port)),
                     *("--node-config", toml(encode_client_settings(client), " ")),
                 ],
             )
@@ -255,7 +212,7 @@ def _wait_for_port(processes: ProcessSet, port: int) -> None:
     while True:
         processes.check_running()
         try:
-            socket.create_connection((_HOST, port), timeout=1).close()
+            socket.create_connection((HOST, port), timeout=1).close()
         except OSError:
             if time.monotonic() > deadline:
                 msg = f"the SuperLink does not answer; {processes.log_tail('superlink')}"
@@ -306,25 +263,3 @@ def _ask_flower(processes: ProcessSet, name: str, command: Sequence[str]) -> dic
         msg = f"{name} is refused: {reason}; {processes.log_tail('superlink')}"
         raise DeploymentError(msg)
     return answer
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((_HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def toml(values: Mapping[str, str | float], separator: str = "\n") -> str:
-    """Write flat `key = value` pairs that TOML and Flower's command line read alike."""
-    parts = []
-    for key, value in values.items():
-        if isinstance(value, str):
-            if re.search(r"[\x00-\x1f\x7f\"'\\]", value):
-                msg = f"{key} must not hold quotes, backslashes or control characters"
-                raise InvalidOptionError(msg)
-            parts.append(f'{key}="{value}"')
-        else:
-            parts.append(f"{key}={value!r}")
-    return separator.join(parts)

@@ -41,7 +41,25 @@ class CheckpointError(EdgeError, OSError):
     code = "checkpoint"
 
 
+class UnprotectedRoundError(EdgeError, PermissionError):
+    """A round asks for this device's update in the clear; it takes part in masked rounds only."""
+
+    code = "unprotected_round"
+
+
+class WeakNoiseError(EdgeError, PermissionError):
+    """A round has less noise than this device wants to see added to what it sends."""
+
+    code = "weak_noise"
+
+
 class TooFewContributorsError(EdgeError, RuntimeError):
     """Fewer devices added noise than a noise share was sized for; their sum is not released."""
 
     code = "too_few_contributors"
+
+
+class RunLogError(EdgeError, OSError):
+    """A run log cannot be read or written, or is none."""
+
+    code = "run_log"

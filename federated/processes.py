@@ -53,10 +53,12 @@ class ProcessSet:
     def start(self, name: str, command: Sequence[str]) -> None:
         """Start `command` in the background, in a process group of its own.
 
+        Its output is added to what its log holds; a name whose process has ended can be used again.
+
         Raises:
             DeploymentError: The program cannot be started.
         """
-        with (self.logs / f"{name}.log").open("wb") as log:
+        with (self.logs / f"{name}.log").open("ab") as log:
             try:
                 self._running[name] = subprocess.Popen(  # noqa: S603 - our own command lines
                     list(command),
@@ -102,6 +104,10 @@ class ProcessSet:
             if process.poll() is not None:
                 msg = f"{name} ended with status {process.returncode}; {self.log_tail(name)}"
                 raise DeploymentError(msg)
+
+    def exit_status(self, name: str) -> int | None:
+        """The status that a background process ended with; None while it runs."""
+        return self._running[name].poll()
 
     def log_tail(self, name: str, num_lines: int = 12) -> str:
         """Where a process's log is, and its last lines, for an error message."""

@@ -17,15 +17,7 @@ import numpy as np
 
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import unflatten
-from federated.privacy.mechanism import (
-    SecureSum,
-    next_clipping_norm,
-    release,
-    release_in_tree,
-    release_noised,
-    sum_on_grid,
-)
-from federated.privacy.tree import noise_count
+from federated.privacy.mechanism import DecodedSum, SecureSum
 from federated.rounds.admission import Admission, check_update
 from federated.rounds.aggregation import aggregate
 from federated.rounds.planning import PrivateRounds, check_options, round_noise, round_task
@@ -38,6 +30,8 @@ from federated.rounds.records import (
     RunResult,
     RunState,
 )
+from federated.rounds.releasing import Released, release_sum, release_updates
+from federated.rounds.reporting import admitted_report, sum_report, too_few
 from federated.rounds.sampling import sample_cohort
 from federated.rounds.server_optimizer import server_step
 
@@ -49,9 +43,11 @@ if TYPE_CHECKING:
 
     from federated.rounds.records import Tensors
 
-    Collect: TypeAlias = Callable[[RoundTask], Iterable[Reply] | SecureSum]
+    Outcome: TypeAlias = Iterable[Reply] | SecureSum | DecodedSum
+    Collect: TypeAlias = Callable[[RoundTask], Outcome]
 
 __all__ = [
+    "DecodedSum",
     "PrivateRounds",
     "Refusal",
     "Reply",
@@ -100,8 +96,8 @@ def run_rounds(
         bundle_digest: The bundle that every update must rest on.
         options: Rounds, cohort, step, bound, seed.
         collect: Sends a task to its cohort and returns the replies in time, in the order they came
-            (a private round keeps none, so they may be made one by one); of a round with
-            distributed noise, the sum.
+            (a private round keeps none, so they may be made one by one); of a masked round, or one
+            with distributed noise, the sum.
         on_round: Called after each round with its report and the new shared tensors.
         privacy: Makes the rounds private; None adds no noise.
         start: Go on from here, in place of the start.
@@ -113,7 +109,6 @@ def run_rounds(
 
     Raises:
         BudgetExhaustedError: The budget does not allow the next round; what was kept stands.
-        TooFewContributorsError: Too few devices added noise to a sum.
         DivergedError: A server step left the finite numbers.
         InvalidOptionError: The options cannot be had together.
     """
@@ -161,7 +156,7 @@ def apply_round(
 def next_state(
     state: RunState,
     task: RoundTask,
-    outcome: Iterable[Reply] | SecureSum,
+    outcome: Outcome,
     options: RoundOptions,
     privacy: PrivateRounds | None,
     num_clients: int,
@@ -181,9 +176,14 @@ def next_state(
     """
     if privacy is None:
         if isinstance(outcome, SecureSum):
-            msg = "a sum without single updates needs rounds with distributed noise"
+            msg = "a sum on the grid of a round with noise needs a round with noise"
             raise InvalidOptionError(msg)
+        if isinstance(outcome, DecodedSum):
+            return _summed_round(state, task, outcome, options)
         return _plain_round(state, task, outcome, options)
+    if isinstance(outcome, DecodedSum):
+        msg = "rounds with noise need sums on the grid of their noise"
+        raise InvalidOptionError(msg)
     return _private_round(state, task, outcome, options, privacy, num_clients)
 
 
@@ -198,13 +198,27 @@ def _plain_round(
         direction = aggregate(updates, shared, options)
         shared, moments, step_norm = server_step(shared, direction, moments, options)
     norms = admission.norms.values()
-    report = _report(
-        task,
-        admission,
+    report = replace(
+        admitted_report(task, admission),
         mean_update_norm=math.fsum(norms) / len(norms) if norms else 0.0,
         step_norm=step_norm,
         denominator=float(len(updates)),
     )
+    return _after(state, shared, moments, task.clipping_norm, report)
+
+
+def _summed_round(
+    state: RunState, task: RoundTask, outcome: DecodedSum, options: RoundOptions
+) -> RunState:
+    """A round of which the server knows the sum only; without any sum nothing changes."""
+    report = sum_report(task, outcome)
+    shared, moments = state.shared, state.optimizer
+    if outcome.num_contributors:
+        shapes = {name: value.shape for name, value in shared.items()}
+        direction = unflatten(outcome.total / outcome.num_contributors, shapes)
+        shared, moments, step_norm = server_step(shared, direction, moments, options)
+        denominator = float(outcome.num_contributors)
+        report = replace(report, step_norm=step_norm, denominator=denominator)
     return _after(state, shared, moments, task.clipping_norm, report)
 
 
@@ -218,50 +232,29 @@ def _private_round(
 ) -> RunState:
     plan = round_noise(state, privacy)
     denominator = float(min(options.cohort_size, num_clients))
-    bound = task.clipping_norm
-    num_noises = 1
     if isinstance(outcome, SecureSum):
-        total = release_noised(outcome, plan)
-        num_accepted = outcome.num_contributors
-        report = RoundReport(
-            server_round=task.server_round,
-            num_sampled=len(task.cohort),
-            num_accepted=num_accepted,
-            num_missing=len(task.cohort) - num_accepted - sum(outcome.failed.values()),
-            failed=dict(sorted(outcome.failed.items())),
-        )
+        report = sum_report(task, outcome)
+        if report.num_accepted < max(plan.min_contributors, 1):
+            # who is there says nothing of their data, so to refuse the round costs nothing
+            bound = task.clipping_norm
+            return _after(state, state.shared, state.optimizer, bound, too_few(report))
+        released = Released(total=release_sum(task, outcome, plan, privacy), report=report)
     else:
-        if plan.device is not None:
-            msg = "rounds with distributed noise need the sum, not single updates"
-            raise InvalidOptionError(msg)
-        admission = Admission(task)
-        exact = sum_on_grid((delta for _, delta in admission.usable(outcome)), plan.grid)
-        words = privacy.words(task.server_round, "noise")
-        if privacy.options.tree_rounds:
-            leaf = task.server_round % privacy.options.tree_rounds + 1
-            nodes, used = ({}, frozenset[str]()) if leaf == 1 else (state.tree, state.used)
-            total, nodes = release_in_tree(exact, plan, nodes, leaf, words)
-            state = replace(state, tree=nodes, used=used | set(admission.norms))
-            num_noises = noise_count(leaf)
-        else:
-            total = release(exact, plan, words)
-        if privacy.options.target_quantile:
-            words = privacy.words(task.server_round, "quantile")
-            norms = admission.norms.values()
-            bound = next_clipping_norm(norms, bound, privacy.options, denominator, words)
-        num_accepted = len(admission.norms)
-        report = _report(task, admission)
+        released = release_updates(state, task, outcome, plan, privacy, denominator)
+    state = replace(state, **released.tree)
+    report = released.report
     shapes = {name: value.shape for name, value in state.shared.items()}
-    direction = unflatten(total / denominator, shapes)
+    direction = unflatten(released.total / denominator, shapes)
     shared, moments, step_norm = server_step(state.shared, direction, state.optimizer, options)
     report = replace(
         report,
         mean_update_norm=None,
         step_norm=step_norm,
         clipping_norm=task.clipping_norm,
-        noise_deviation=plan.deviation(num_accepted) * math.sqrt(num_noises),
+        noise_deviation=plan.deviation(report.num_accepted) * math.sqrt(released.num_noises),
         denominator=denominator,
     )
+    bound = task.clipping_norm if released.next_bound is None else released.next_bound
     return _after(state, shared, moments, bound, report)
 
 
@@ -279,18 +272,4 @@ def _after(
         optimizer=moments,
         clipping_norm=clipping_norm,
         reports=(*state.reports, report),
-    )
-
-
-def _report(task: RoundTask, admission: Admission, **figures: float) -> RoundReport:
-    return RoundReport(
-        server_round=task.server_round,
-        num_sampled=len(task.cohort),
-        num_accepted=len(admission.norms),
-        num_missing=admission.num_missing,
-        num_clipped=admission.num_clipped,
-        refused=dict(sorted(admission.refused.items())),
-        failed=dict(sorted(admission.failed.items())),
-        clipping_norm=task.clipping_norm,
-        **figures,
     )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from federated.checkpoint import Checkpoint, read_checkpoint, run_fingerprint, write_checkpoint
 from federated.errors import CheckpointError
+from federated.run_log.records import RunAbout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from federated.evaluation.options import EvaluationOptions
+    from federated.evaluation.run import PrivateEvaluation
     from federated.privacy.private_run import PrivacySetup, PrivateRun
     from federated.privacy.report import PrivacyReport
     from federated.round_core import PrivateRounds, RoundOptions, RunState
+    from federated.run_log.records import Source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +49,38 @@ class Run:
         """What has been spent; None without noise."""
         return None if self._private is None else self._private.report()
 
+    def private_evaluation(self, server_round: int) -> PrivateEvaluation | None:
+        """What the judging of a candidate is given; None without noise."""
+        return None if self._private is None else self._private.evaluation(server_round)
+
+    def epsilon(self, server_round: int) -> float | None:
+        """What has been spent after a round, for the log; None without noise, and now and then."""
+        return None if self._private is None else self._private.epsilon(server_round)
+
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint, once what came of the run is written."""
         self._path.unlink(missing_ok=True)
+
+
+def about_run(
+    source: Source,
+    bundle_digest: str,
+    options: RoundOptions,
+    num_clients: int,
+    privacy: PrivacySetup | None,
+    settings: Mapping[str, Any] | None = None,
+) -> RunAbout:
+    """What the log of a run says before its first round."""
+    return RunAbout(
+        source=source,
+        bundle_digest=bundle_digest,
+        rounds=options.rounds,
+        cohort_size=options.cohort_size,
+        num_clients=num_clients,
+        budget_epsilon=None if privacy is None else privacy.options.epsilon,
+        budget_delta=None if privacy is None else privacy.options.delta,
+        settings=settings or asdict(options),
+    )
 
 
 @contextmanager
@@ -59,6 +92,7 @@ def open_run(
     privacy: PrivacySetup | None,
     *,
     resume: bool,
+    evaluation: EvaluationOptions | None = None,
 ) -> Iterator[Run]:
     """Begin a run, or go on with an interrupted one.
 
@@ -69,6 +103,7 @@ def open_run(
         client_ids: Who may be asked.
         privacy: Makes the run private.
         resume: Go on from the checkpoint.
+        evaluation: How the candidate is judged after the last round; None: it is not.
 
     Raises:
         CheckpointError: There is nothing to resume, it is of another run, or there is a checkpoint
@@ -103,7 +138,9 @@ def open_run(
 
     run_id = new_run_id() if kept is None else kept.run_id
     done = 0 if start is None else start.next_round
-    with PrivateRun(privacy, options, client_ids, run_id=run_id, rounds_done=done) as private:
+    with PrivateRun(
+        privacy, options, client_ids, run_id=run_id, rounds_done=done, evaluation=evaluation
+    ) as private:
         yield Run(
             start=start,
             private_rounds=private.rounds(),

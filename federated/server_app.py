@@ -7,7 +7,6 @@ too.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import asdict
@@ -19,25 +18,45 @@ from flwr.serverapp import Grid, ServerApp
 from google.protobuf.message import DecodeError
 
 from edge_sdk import Engine, open_bundle
-from edge_sdk.errors import BadUpdateError, InvalidOptionError
+from edge_sdk.errors import BadUpdateError, EdgeError, InvalidOptionError
 from federated import messages
+from federated.compress.coded_update import UpdateCode
 from federated.errors import NotEnoughClientsError
+from federated.evaluation.over_flower import judge_over_flower
+from federated.evaluation.run import evaluate_candidate, quality_of
 from federated.local_round import shared_tensors
-from federated.next_bundle import RunSummary, write_next_bundle
+from federated.metered_grid import MeteredGrid
+from federated.next_bundle import RunSummary
+from federated.outcome import write_once, write_report
+from federated.patient_grid import PatientGrid
+from federated.registered_nodes import speaks_for
 from federated.round_core import Refusal, Reply, run_rounds
-from federated.run_files import open_run
-from federated.settings import ServerSettings, decode_privacy, decode_run_config
+from federated.run_files import about_run, open_run
+from federated.run_lock import hold_run
+from federated.run_log.records import SUFFIX, Source
+from federated.run_log.writer import RunLog
+from federated.secure.grid_group import CRASHED, GridLink
+from federated.secure.grid_server import MaskedRounds
+from federated.secure.options import MaskingOptions, check_masking
+from federated.settings import (
+    ServerSettings,
+    checkpoint_path,
+    decode_evaluation,
+    decode_masking,
+    decode_privacy,
+    decode_run_config,
+    refusal_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flwr.app import Context
 
+    from edge_sdk.grid import Shapes
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
-
-CRASHED = "crashed"  # the client's process failed, or its node went away; Flower says so
 
 # what Flower raises on a reply whose bytes are not what they say
 _UNDECODABLE = (
@@ -62,48 +81,131 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the rounds that the run config asks for; write the new bundle, then the report.
 
+    Where a candidate is judged and not promoted there is no new bundle: the one that devices hold
+    stays current, the report says why, and the checkpoint stays for a run with more rounds.
+
     Raises:
         InvalidOptionError: The run config does not fit, or the new bundle's folder exists.
         NotEnoughClientsError: Too few clients came online in time.
+        CheckpointError: Another process runs these rounds, or their checkpoint is of another run.
+
+    What an `EdgeError` says is in the file that `settings.refusal_path` names, for `serve`.
     """
+    settings, _ = decode_run_config(context.run_config)
+    try:
+        with hold_run(checkpoint_path(settings)):
+            run_and_write(PatientGrid(grid), context)
+    except EdgeError as error:
+        refusal_path(settings).write_text(f"{error.code}: {error}", encoding="utf-8")
+        raise
+
+
+def run_and_write(grid: Grid, context: Context) -> None:
+    """Run the rounds; write the new bundle, then the report."""
     settings, options = decode_run_config(context.run_config)
-    privacy = private_setup(settings, decode_privacy(context.run_config))
+    masking = decode_masking(context.run_config)
+    noise = decode_privacy(context.run_config)
+    privacy = private_setup(settings, noise, masking)
+    masked = None
+    if masking is not None:
+        check_masking(masking, options, noise)
+        masked = MaskedRounds.open(masking, noise)
+    evaluation = decode_evaluation(context.run_config)
     bundle = open_bundle(settings.bundle)
-    if Path(settings.out).exists():
+    checkpoint = checkpoint_path(settings)
+    if Path(settings.out).exists() and not checkpoint.exists():
         msg = "the folder of the new bundle exists; name one that does not"
         raise InvalidOptionError(msg)
     nodes = wait_for_clients(grid, settings)
-    checkpoint = Path(settings.checkpoint or f"{settings.out}.checkpoint")
-    with open_run(
-        checkpoint, bundle.digest, options, sorted(nodes), privacy, resume=checkpoint.exists()
-    ) as run:
+    metered = MeteredGrid(grid)
+    with (
+        open_run(
+            checkpoint,
+            bundle.digest,
+            options,
+            sorted(nodes),
+            privacy,
+            resume=checkpoint.exists(),
+            evaluation=evaluation,
+        ) as run,
+        RunLog(
+            Path(settings.run_log or settings.out + SUFFIX),
+            about_run(Source.FLOWER, bundle.digest, options, len(nodes), privacy),
+            run.start,
+        ) as log,
+    ):
         result = run_rounds(
             shared_tensors(bundle, Engine(bundle).initial_state()),
             sorted(nodes),
             bundle.digest,
             options,
-            lambda task: collect(grid, task, nodes, settings),
-            on_round=lambda report, _: _log.info("%s", report),
+            lambda task: (
+                collect(metered, task, nodes, settings)
+                if masked is None
+                else masked.collect(task, nodes, grid_link(metered))
+            ),
+            on_round=lambda report, _: log.round(
+                report, traffic=metered.take(), epsilon=run.epsilon(report.server_round)
+            ),
             privacy=run.private_rounds,
             start=run.start,
             keep=run.keep,
         )
+        judged = None
+        if evaluation is not None:
+            judged = evaluate_candidate(
+                result.shared,
+                sorted(nodes),
+                bundle.digest,
+                evaluation,
+                lambda task: judge_over_flower(
+                    task,
+                    nodes,
+                    lambda outgoing: _push(metered, outgoing),
+                    lambda pending: _pull(metered, pending),
+                    server_round=options.rounds,
+                    deadline_s=settings.round_deadline_s,
+                    poll_s=_POLL_S,
+                ),
+                steps=options.steps,
+                seed=options.seed,
+                private=run.private_evaluation(options.rounds),
+            )
+            log.evaluation(judged, traffic=metered.take())
         guarantee = run.report()
         summary = RunSummary.of(options, result.reports, num_clients=len(nodes), privacy=guarantee)
-        digest = write_next_bundle(settings.out, bundle, result.shared, summary)
-        run.remove_checkpoint()
-    report = {
-        "bundle_digest": digest,
-        "clients": sorted(nodes),
-        "rounds": [asdict(entry) for entry in result.reports],
-        "privacy": None if guarantee is None else guarantee.as_json(),
-    }
-    partial = Path(settings.report + ".partial")
-    partial.write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(settings.report)
+        promoted = judged is None or judged.verdict.promoted
+        digest = None
+        if promoted:
+            quality = quality_of(judged)
+            digest = write_once(settings.out, bundle, result.shared, summary, quality)
+        report = {
+            "bundle_digest": digest,
+            "clients": sorted(nodes),
+            "rounds": [asdict(entry) for entry in result.reports],
+            "privacy": None if guarantee is None else guarantee.as_json(),
+            "evaluation": None if judged is None else asdict(judged),
+        }
+        log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
+        write_report(settings.report, report)
+        if promoted:
+            run.remove_checkpoint()
 
 
-def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> PrivacySetup | None:
+def grid_link(grid: Grid) -> GridLink:
+    """The Grid, as masked rounds use it."""
+    return GridLink(
+        push=lambda outgoing: _push(grid, outgoing),
+        pull=lambda pending: _pull(grid, pending),
+        poll_s=_POLL_S,
+    )
+
+
+def private_setup(
+    settings: ServerSettings,
+    options: PrivacyOptions | None,
+    masking: MaskingOptions | None = None,
+) -> PrivacySetup | None:
     """What a private run needs; None for one without noise.
 
     Raises:
@@ -114,8 +216,11 @@ def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> P
     if not settings.ledger:
         msg = "private rounds need a ledger: set it to a file that is kept as long as the users are"
         raise InvalidOptionError(msg)
-    if options.noise == "distributed":
+    if options.noise == "distributed" and masking is None:
         msg = "distributed noise needs secure aggregation, or the server sees every noised update"
+        raise InvalidOptionError(msg)
+    if options.noise == "local" and settings.update_bits:
+        msg = "local noise is added on its own grid; set update_bits to 0"
         raise InvalidOptionError(msg)
     if settings.min_replies:
         msg = (
@@ -153,6 +258,9 @@ def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
             except BadUpdateError as error:
                 _log.warning("node %d does not say who its user is: %s", node, error)
                 continue
+            if not speaks_for(node, client_id, settings):
+                _log.warning("node %d says it is a client that it was not registered for", node)
+                continue
             claims.setdefault(client_id, set()).add(node)
         clients = {c: min(claimants) for c, claimants in claims.items() if len(claimants) == 1}
         if len(clients) >= settings.min_clients:
@@ -178,9 +286,12 @@ def collect(
             clipping_norm=task.clipping_norm,
             steps=task.steps,
             shared=dict(task.shared),
+            code=UpdateCode(bits=settings.update_bits, keep=settings.update_keep),
+            noise=task.device_noise,
         )
     )
-    deadline = time.monotonic() + settings.round_deadline_s
+    shapes = {name: value.shape for name, value in task.shared.items()}
+    coded = shapes if settings.update_bits else None
     clients = {nodes[client]: client for client in task.cohort}
     pending = _push(
         grid,
@@ -195,10 +306,11 @@ def collect(
             for node in clients
         },
     )
+    deadline = time.monotonic() + settings.round_deadline_s  # sending waits for the SuperLink
     wanted = settings.min_replies or task.close_at or len(task.cohort)
     replies: list[Reply] = []
     while pending:
-        replies += [read_reply(clients[node], msg) for node, msg in _pull(grid, pending)]
+        replies += [read_reply(clients[node], msg, coded) for node, msg in _pull(grid, pending)]
         enough = sum(reply.update is not None for reply in replies) >= wanted
         if enough or time.monotonic() >= deadline:
             break
@@ -206,13 +318,16 @@ def collect(
     return replies
 
 
-def read_reply(client_id: str, msg: Message | None) -> Reply:
-    """Turn one Flower message into a reply; a bad one is a reply too."""
+def read_reply(client_id: str, msg: Message | None, coded: Shapes | None = None) -> Reply:
+    """Turn one Flower message into a reply; a bad one is a reply too.
+
+    `coded` are the shapes of the tensors where clients were asked to code them.
+    """
     if msg is not None and msg.has_error():
         return Reply(client_id=client_id, failure=CRASHED)
     try:
         content = _content(msg)
-        answer = messages.decode_reply(content)
+        answer = messages.decode_reply(content, coded)
         if isinstance(answer, str):
             return Reply(client_id=client_id, failure=answer)
         answered = messages.decode_answered_round(content)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.errors import EdgeError, InvalidOptionError
+from edge_sdk.update import ModelUpdate
 from federated.local_round import local_round, round_start, shared_tensors
-from federated.privacy.mechanism import noised_contribution
+from federated.privacy.mechanism import noised_contribution, noised_update
 from federated.round_core import Reply, SecureSum, run_rounds
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def simulate(
     options: RoundOptions,
     evaluate: Callable[[State], float] | None = None,
     *,
+    on_round: Callable[[RoundReport, State], None] | None = None,
     privacy: PrivateRounds | None = None,
     start: RunState | None = None,
     keep: Callable[[RunState], None] | None = None,
@@ -81,6 +83,8 @@ def simulate(
         clients: The users; their ids are distinct.
         options: The rounds to run.
         evaluate: Called with the starting state after each round; its figures are returned.
+        on_round: Called after each round with its report and the state that devices then start
+            from, before `evaluate`.
         privacy: Makes the rounds private; None adds no noise.
         start: Go on from here; only rounds from here on are evaluated.
         keep: Called with the run's state after each round, for a checkpoint.
@@ -95,16 +99,19 @@ def simulate(
     bundle, initial = engine.bundle, engine.initial_state()
     evaluations: list[float] = []
 
-    def collect(task: RoundTask) -> list[Reply] | SecureSum:
+    def collect(task: RoundTask) -> Iterable[Reply] | SecureSum:
         begin = round_start(bundle, initial, task.shared)
         replies = [_reply(engine, begin, by_id[client_id], task) for client_id in task.cohort]
-        if task.device_noise is None or privacy is None:
-            return replies
-        return noised_sum(replies, task, task.device_noise, privacy)
+        return with_device_noise(replies, task, privacy)
 
-    def after_round(_: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
+    def after_round(report: RoundReport, shared: Mapping[str, NDArray[np.float32]]) -> None:
+        if evaluate is None and on_round is None:
+            return
+        state = round_start(bundle, initial, shared)
+        if on_round is not None:
+            on_round(report, state)
         if evaluate is not None:
-            evaluations.append(evaluate(round_start(bundle, initial, shared)))
+            evaluations.append(evaluate(state))
 
     result = run_rounds(
         shared_tensors(bundle, initial),
@@ -181,7 +188,34 @@ def _reply(engine: Engine, start: State, client: SimulatedClient, task: RoundTas
     return Reply(client_id=client.client_id, update=update)
 
 
-def noised_sum(
+def with_device_noise(
+    replies: Iterable[Reply], task: RoundTask, privacy: PrivateRounds | None
+) -> Iterable[Reply] | SecureSum:
+    """What reaches the server of these replies: as they are, each noised, or their noised sum.
+
+    Args:
+        replies: What devices made, before any noise of theirs.
+        task: The round, which says what devices add.
+        privacy: Gives each device its randomness; None in rounds without noise.
+    """
+    if task.device_noise is None or privacy is None:
+        return replies
+    if task.arriving_norm is None:
+        return _noised_sum(replies, task, task.device_noise, privacy)
+    noise = task.device_noise
+    return (_noised(reply, task, noise, privacy) for reply in replies)
+
+
+def _noised(reply: Reply, task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds) -> Reply:
+    """What a device with local noise replies."""
+    if reply.update is None:
+        return reply
+    words = privacy.words(task.server_round, f"device {reply.client_id}")
+    delta = noised_update(reply.update.delta, task.clipping_norm, noise, words)
+    return replace(reply, update=ModelUpdate(reply.update.bundle_digest, delta))
+
+
+def _noised_sum(
     replies: Iterable[Reply], task: RoundTask, noise: DeviceNoise, privacy: PrivateRounds
 ) -> SecureSum:
     """What secure aggregation would give the server: each device noises its own update first."""

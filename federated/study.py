@@ -10,8 +10,14 @@ import numpy as np
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
 from export.intervals import mean_interval
+from federated.evaluation.in_process import judge_in_process
+from federated.evaluation.run import evaluate_candidate, quality_of
+from federated.local_round import shared_tensors
 from federated.next_bundle import RunSummary, name_labels, write_next_bundle
-from federated.run_files import open_run
+from federated.run_files import about_run, open_run
+from federated.run_log.records import SUFFIX, Source, Traffic
+from federated.run_log.writer import RunLog
+from federated.scores import score
 from federated.simulate import clients_of, simulate
 
 if TYPE_CHECKING:
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
     from edge_sdk import Bundle, State
     from edge_sdk.signing import SigningKey
     from export.intervals import Mean
+    from federated.evaluation.options import EvaluationOptions
+    from federated.evaluation.run import EvaluationReport
     from federated.population import Population
     from federated.privacy.private_run import PrivacySetup
     from federated.privacy.report import PrivacyReport
@@ -36,14 +44,15 @@ class StudyReport:
 
     Attributes:
         before: With the bundle that rounds started from.
-        after: With the new bundle, read back from its files.
+        after: With the new bundle, read back from its files; or with the candidate.
         gain: After minus before, paired by user.
         per_round: Mean accuracy after each round.
         rounds: What happened in each round.
         start_digest: The bundle that rounds started from.
-        new_digest: The new bundle.
+        new_digest: The new bundle; None where the candidate was not promoted.
         data_digest: The data that the writers' images came from.
         privacy: What the new bundle claims; None without noise.
+        evaluation: How the candidate was judged; None where it was not.
     """
 
     before: Mean
@@ -52,9 +61,10 @@ class StudyReport:
     per_round: tuple[float, ...]
     rounds: tuple[RoundReport, ...]
     start_digest: str
-    new_digest: str
+    new_digest: str | None
     data_digest: str
     privacy: PrivacyReport | None = None
+    evaluation: EvaluationReport | None = None
 
 
 def run_study(
@@ -66,6 +76,7 @@ def run_study(
     key: SigningKey | None = None,
     privacy: PrivacySetup | None = None,
     resume: bool = False,
+    evaluation: EvaluationOptions | None = None,
 ) -> StudyReport:
     """Run rounds over the users who take part, write the new bundle, measure it on the others.
 
@@ -78,6 +89,8 @@ def run_study(
         privacy: Makes the rounds private; the new bundle then says how much.
         resume: Go on from the checkpoint of an interrupted run, beside `out`. Rounds before it are
             not evaluated again.
+        evaluation: How those who take part judge the candidate before it is promoted; without it,
+            and where they do, the new bundle is written.
 
     Raises:
         InvalidOptionError: The labels differ, or `out` exists.
@@ -96,41 +109,84 @@ def run_study(
         for pool in (population.taking_part, population.held_out)
     )
     before = accuracy_of_users(engine, engine.initial_state(), held_out)
-    with open_run(
-        out.with_name(f"{out.name}.checkpoint"),
-        bundle.digest,
-        options,
-        [client.client_id for client in clients],
-        privacy,
-        resume=resume,
-    ) as run:
+    size_bytes = sum(v.nbytes for v in shared_tensors(bundle, engine.initial_state()).values())
+    per_round: list[float] = []
+    with (
+        open_run(
+            out.with_name(f"{out.name}.checkpoint"),
+            bundle.digest,
+            options,
+            [client.client_id for client in clients],
+            privacy,
+            resume=resume,
+            evaluation=evaluation,
+        ) as run,
+        RunLog(
+            out.with_name(out.name + SUFFIX),
+            about_run(Source.SIMULATION, bundle.digest, options, len(clients), privacy),
+            run.start,
+        ) as log,
+    ):
+
+        def after_round(entry: RoundReport, state: State) -> None:
+            found = score(accuracy_of_users(engine, state, held_out))
+            per_round.append(found.mean)
+            log.round(
+                entry,
+                traffic=Traffic.of_tensors(entry, size_bytes),
+                epsilon=run.epsilon(entry.server_round),
+                evaluation={"before_teaching": found},
+            )
+
         result = simulate(
             engine,
             clients,
             options,
-            lambda state: float(accuracy_of_users(engine, state, held_out).mean()),
+            on_round=after_round,
             privacy=run.private_rounds,
             start=run.start,
             keep=run.keep,
         )
+        judged = None
+        if evaluation is not None:
+            examples = {client.client_id: (client.features, client.slots) for client in clients}
+            judged = evaluate_candidate(
+                result.shared,
+                list(examples),
+                bundle.digest,
+                evaluation,
+                lambda task: judge_in_process(engine, task, examples.__getitem__),
+                steps=options.steps,
+                seed=options.seed,
+                private=run.private_evaluation(options.rounds),
+            )
+            log.evaluation(judged)
         guarantee = run.report()
         summary = RunSummary.of(
             options, result.reports, num_clients=len(clients), privacy=guarantee
         )
-        digest = write_next_bundle(out, bundle, result.shared, summary, key=key)
-        run.remove_checkpoint()
-    new = Engine(open_bundle(out))
-    after = accuracy_of_users(new, new.initial_state(), held_out)
+        digest = None
+        if judged is None or judged.verdict.promoted:
+            quality = quality_of(judged)
+            digest = write_next_bundle(out, bundle, result.shared, summary, quality, key=key)
+            run.remove_checkpoint()
+        log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
+    if digest is None:
+        after = accuracy_of_users(engine, result.state, held_out)
+    else:
+        new = Engine(open_bundle(out))
+        after = accuracy_of_users(new, new.initial_state(), held_out)
     return StudyReport(
         before=mean_interval(before),
         after=mean_interval(after),
         gain=mean_interval(after - before),
-        per_round=result.evaluations,
+        per_round=tuple(per_round),
         rounds=result.reports,
         start_digest=bundle.digest,
         new_digest=digest,
         data_digest=population.digest,
         privacy=guarantee,
+        evaluation=judged,
     )
 
 

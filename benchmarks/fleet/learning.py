@@ -29,13 +29,13 @@ from federated.fleet.options import (
     PopulationOptions,
 )
 from federated.fleet.run import people_of, round_options, run_fleet
-from federated.fleet.scoring import score
 from federated.fleet.users import FleetData
 from federated.population import PopulationOptions as Writers
 from federated.population import open_population
 from federated.privacy.accounting import noise_multiplier_for
 from federated.privacy.options import PrivacyOptions
 from federated.privacy.private_run import PrivacySetup, PrivateRun, new_run_id
+from federated.scores import score
 from federated.study import labelled
 
 if TYPE_CHECKING:

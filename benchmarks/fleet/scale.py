@@ -30,8 +30,8 @@ from federated.study import labelled
 
 if TYPE_CHECKING:
     from federated.fleet.driver import VisitReport
-    from federated.fleet.scoring import Score
     from federated.round_core import RoundReport
+    from federated.scores import Score
 
 DEVICES, ROUNDS = 10_000, 100
 LIMIT_MINUTES, LIMIT_MB = 15.0, 2048

@@ -2,8 +2,8 @@
 
 Two forms of one architecture (Vinyals et al., "Matching Networks for One Shot Learning", NeurIPS
 2016; strides in place of pooling as in Finn et al., "Model-Agnostic Meta-Learning", ICML 2017): a
-frozen module with batch norm, and a pure function of named weights for learners that adapt them
-all.
+frozen module with batch norm, and a pure function of named weights, with group norm, for learners
+that adapt them all (and as a frozen module, `GroupNormConv4`, from which they can start).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from edge_sdk.errors import InvalidOptionError
 
 NUM_BLOCKS = 4
 NORM_EPS = 1e-5
@@ -84,6 +86,35 @@ def conv4(weights: dict[str, Tensor], x: Tensor, *, groups: int = NORM_GROUPS) -
         x = _group_norm(x, weights[f"norm{i}.weight"], weights[f"norm{i}.bias"], groups)
         x = functional.relu(x)
     return x.flatten(1)
+
+
+class GroupNormConv4(nn.Module):
+    """The function `conv4` with weights of its own: `[n, c, h, w]` -> `[n, dim]`.
+
+    Its weights are those that MAML and its kin adapt, so what is learned here is a start for them.
+
+    Raises:
+        InvalidOptionError: `hidden` is no multiple of `NORM_GROUPS`.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], hidden: int) -> None:
+        super().__init__()
+        if hidden % NORM_GROUPS:
+            msg = f"hidden must be a multiple of {NORM_GROUPS} for group norm, got {hidden}"
+            raise InvalidOptionError(msg)
+        self.dim = feature_dim(input_shape, hidden)
+        weights = conv4_weights(input_shape, hidden)
+        # names hold dots, which ParameterDict refuses as keys
+        self.names = tuple(weights)
+        self.body = nn.ParameterList(weights.values())
+
+    def weights(self) -> dict[str, Tensor]:
+        """As `conv4` takes them."""
+        return dict(zip(self.names, self.body, strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed images."""
+        return conv4(self.weights(), x)
 
 
 def _group_norm(x: Tensor, scale: Tensor, shift: Tensor, groups: int) -> Tensor:

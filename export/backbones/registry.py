@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_sdk.errors import InvalidOptionError
-from export.backbones.conv4 import FrozenConv4
+from export.backbones.conv4 import FrozenConv4, GroupNormConv4
 from export.backbones.resnet_lite import ResNetLite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Backbone = FrozenConv4 | ResNetLite
+Backbone = FrozenConv4 | GroupNormConv4 | ResNetLite
 """A module `[n, *input_shape]` -> `[n, dim]` that says its `dim`."""
 
 BACKBONES: dict[str, Callable[[tuple[int, ...], int], Backbone]] = {
     "conv4": FrozenConv4,
+    "conv4-groupnorm": GroupNormConv4,
     "resnet-lite": ResNetLite,
 }
 

@@ -34,7 +34,7 @@ from export.benchmark.people import PeopleOptions, read_people
 from export.toml_file import build, of_type, read_toml, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _CELL = re.compile(r"(?:(\d+)w)?(\d+)s")
@@ -59,6 +59,7 @@ class LearnerPlan:
         trust: Whether to measure it at the suite's cells of `trust`, which takes long for learners
             that adapt whole networks.
         set: The learner's own options.
+        note: What the report says of the row: what was tried, where it stays short.
     """
 
     name: str
@@ -72,6 +73,7 @@ class LearnerPlan:
     start: str | None = None
     mixed: bool = False
     trust: bool = True
+    note: str = ""
     set: Mapping[str, int | float] = field(default_factory=dict)
 
 
@@ -149,6 +151,21 @@ def read_config(path: Path) -> BenchmarkConfig:
         for i, values in enumerate(tables(content, "suite", path.name))
     )
     return BenchmarkConfig(seed=of_type(content.get("seed", 0), int, "seed"), suite=suites)
+
+
+def read_configs(paths: Sequence[Path]) -> BenchmarkConfig:
+    """Read several config files as one: their suites in order.
+
+    Raises:
+        InvalidOptionError: As for `read_config`, or their seeds differ.
+        FileNotFoundError: As for `read_config`.
+    """
+    configs = [read_config(path) for path in paths]
+    if len({config.seed for config in configs}) != 1:
+        msg = "the config files of one report must have one seed"
+        raise InvalidOptionError(msg)
+    suites = tuple(suite for config in configs for suite in config.suite)
+    return BenchmarkConfig(seed=configs[0].seed, suite=suites)
 
 
 def _suite(values: dict[str, Any], where: str) -> Suite:

@@ -125,7 +125,9 @@ def _accuracy_table(found: SuiteResults, seed: int) -> str:
         rows.append(["nearest neighbour in pixels", "", *values])
     unit = "share of variance explained, %" if cells[0].ways == 1 else "accuracy, %"
     text = _table(["learner", unit, *names], rows)
-    return text + (f"\nPublished: {'; '.join(notes)}.\n" if notes else "")
+    text += f"\nPublished: {'; '.join(notes)}.\n" if notes else ""
+    said = [f"- {row.plan.label}: {row.plan.note}\n" for row in found.rows if row.plan.note]
+    return text + "".join(["\n", *said] if said else [])
 
 
 def _cost_table(found: SuiteResults, seed: int) -> str:

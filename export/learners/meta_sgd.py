@@ -31,7 +31,7 @@ class MetaSgd(WholeNetwork):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        like = (*self.body, self.head_row, torch.zeros(()))
+        like = (*self.backbone.body, self.head_row, torch.zeros(()))
         self.rate_of = nn.ParameterList(torch.full(w.shape, INITIAL_RATE) for w in like)
 
     def rates(self) -> dict[str, Tensor]:

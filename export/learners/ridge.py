@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from edge_sdk.manifest import RidgeKernel
 from export.learners.base import mask_unused, one_hot, support_loss
 from export.learners.frozen import ProjectedLearner, unit_rows
 from export.learners.recipe import ONE_SHOT_128, Recipe, comparing_recipes
@@ -80,6 +81,17 @@ class Ridge(ProjectedLearner):
             "counts": counts,
         }
         return after, support_loss(self.predict(after, features), hot, weights)
+
+    def kernel(self) -> RidgeKernel:
+        return RidgeKernel(
+            weight="head.weight",
+            gram="gram",
+            moments="moments",
+            ridge=torch.exp(self.log_ridge).item(),
+            ridge_per_weight=1 / CONDITION,
+            scale=torch.exp(self.log_scale).item(),
+            unit_rows=True,
+        )
 
     def predict(self, state: State, features: Tensor) -> Tensor:
         outputs = unit_rows(features) @ state["head.weight"].T

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from edge_sdk.errors import InvalidOptionError
-from export.backbones.conv4 import NORM_GROUPS, conv4, conv4_weights, feature_dim
+from export.backbones.conv4 import GroupNormConv4, conv4
+from export.batched.conv4 import channels_last, conv4_of_tasks
 from export.learners.base import Learner, LearnerOptions, Role, State, mask_unused
 from export.learners.gradient import gradient_step, slots_in_use
+from export.learners.many_tasks import ManyTasks, counts_after, gradient_step_of_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_CONVOLUTION = 4
+"""Axes of a convolution's weights; no other tensor of the state has as many."""
 
-class WholeNetwork(Learner):
+
+class WholeNetwork(Learner, ManyTasks):
     """State: every weight of a conv-4 network; adapting is one gradient step on all of them.
 
     Nothing is frozen, so features are the images themselves. All rows of the head start as one
@@ -37,18 +41,10 @@ class WholeNetwork(Learner):
 
     def __init__(self, options: LearnerOptions) -> None:
         super().__init__(options)
-        if options.hidden % NORM_GROUPS:
-            msg = (
-                f"hidden must be a multiple of {NORM_GROUPS} for {self.name}, got {options.hidden}"
-            )
-            raise InvalidOptionError(msg)
-        dim = feature_dim(options.input_shape, options.hidden)
-        weights = conv4_weights(options.input_shape, options.hidden)
-        self.feature_scale = dim**-0.5
-        # names of state tensors hold dots, which ParameterDict refuses as keys
-        self.names = tuple(weights)
-        self.body = nn.ParameterList(weights.values())
-        row = torch.zeros(dim)
+        self.backbone = GroupNormConv4(options.input_shape, options.hidden)
+        self.feature_scale = self.backbone.dim**-0.5
+        self.names = self.backbone.names
+        row = torch.zeros(self.backbone.dim)
         self.head_row: Tensor
         if self.learns_head:
             self.head_row = nn.Parameter(row)
@@ -69,17 +65,18 @@ class WholeNetwork(Learner):
         return False
 
     def init(self, ways: int) -> State:
-        state: State = dict(zip(self.names, self.body, strict=True))
+        state: State = self.backbone.weights()
         state["head.weight"] = self.head_row.expand(ways, -1).clone()
         state["head.bias"] = self.head_row.new_zeros(ways)
         state["counts"] = self.head_row.new_zeros(ways)
         return state
 
     def trunk(self) -> dict[str, nn.Module]:
-        return {"body": self.body}
+        return {"backbone": self.backbone}
 
     def represent(self, x: Tensor) -> Tensor:
-        return conv4(dict(zip(self.names, self.body, strict=True)), x)
+        features: Tensor = self.backbone(x)
+        return features
 
     def adapt(
         self, state: State, features: Tensor, labels: Tensor, weights: Tensor
@@ -97,3 +94,30 @@ class WholeNetwork(Learner):
         z = conv4(state, features) * self.feature_scale
         logits = z @ state["head.weight"].T + state["head.bias"]
         return mask_unused(logits, state["counts"])
+
+    def init_tasks(self, ways: int, tasks: int) -> State:
+        state = {
+            name: channels_last(tensor) if tensor.dim() == _CONVOLUTION else tensor
+            for name, tensor in self.init(ways).items()
+        }
+        return {name: tensor.expand(tasks, *tensor.shape) for name, tensor in state.items()}
+
+    def adapt_tasks(self, state: State, features: Tensor, labels: Tensor) -> State:
+        used = (counts_after(state, labels) > 0).to(features.dtype).sum(1)
+        rates: dict[str, Tensor | float] = {}
+        for name, rate in self.rates().items():
+            rates[name] = rate
+            if name == "head.weight":
+                rates[name] = rate * used[:, None, None]
+            elif name == "head.bias":
+                rates[name] = rate * used[:, None]
+            elif isinstance(rate, Tensor) and rate.dim() == _CONVOLUTION:
+                rates[name] = channels_last(rate)
+        return gradient_step_of_tasks(
+            self, state, features, labels, rates, first_order=self.first_order
+        )
+
+    def predict_tasks(self, state: State, features: Tensor) -> Tensor:
+        z = conv4_of_tasks(state, features) * self.feature_scale
+        logits = torch.baddbmm(state["head.bias"][:, None], z, state["head.weight"].transpose(1, 2))
+        return mask_unused(logits, state["counts"][:, None])

@@ -68,6 +68,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: i
     )
 
 
+def details(summary: str, content: str) -> str:
+    """HTML that is shown when it is asked for."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
 def checks_table(rows: Iterable[tuple[bool, str, str, str]]) -> str:
     """What was asked and what was found: (met, name, asked, found)."""
     body = "".join(

@@ -90,7 +90,7 @@ def _inline(svg: str, name: str, title: str, max_width: int) -> str:
     inside = body[body.index(">") + 1 :]
     return (
         f'<svg role="img" aria-label="{escape(title)}" {view_box.group() if view_box else ""} '
-        f'style="max-width:{max_width}px">{inside}'
+        f'style="max-width:{max_width}px"><title>{escape(title)}</title>{inside}'
     )
 
 

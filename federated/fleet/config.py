@@ -2,7 +2,7 @@
 
 seed = 0
 bundle = "bundle"             # folder, relative to this file
-out = "run"                   # metrics.jsonl, summary.json and the next bundle; must not exist
+out = "run"                   # run.jsonl, summary.json and the next bundle; must not exist
 
 [population]                  # federated.fleet.options.PopulationOptions, and so on
 source = "unipen"
@@ -22,8 +22,12 @@ name = "fedavg"
 [privacy]                     # its presence makes rounds private: federated.privacy.options
 noise_multiplier = 1.0
 epsilon = 8.0
+
 [ray]                         # its presence spreads training over processes
 processes = 4
+
+[evaluation]                  # its presence has devices judge: federated.evaluation.options
+devices = 100
 
 [[tier]]                      # in place of the three default tiers
 name = "fast"
@@ -32,20 +36,18 @@ share = 0.3
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from edge_sdk.errors import InvalidOptionError
+from federated.evaluation.options import EvaluationOptions  # noqa: TC001, the same as below
 from federated.fleet import options as tables
 from federated.fleet.options import TIERS
 from federated.privacy.options import PrivacyOptions  # noqa: TC001, read by get_type_hints
+from federated.strict_toml import build, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,7 @@ class FleetConfig:
             repeats, and its report says that this is no guarantee. None: no noise.
         ray: Trains in several processes, perhaps on several machines; needs the extra `ray`. None:
             in this one.
+        evaluation: How devices judge the candidate before it is promoted; None: they do not.
         tier: Classes of devices.
     """
 
@@ -86,6 +89,7 @@ class FleetConfig:
     attack: tables.AttackOptions = field(default_factory=tables.AttackOptions)
     privacy: PrivacyOptions | None = None
     ray: tables.RayOptions | None = None
+    evaluation: EvaluationOptions | None = None
     tier: tuple[tables.TierOptions, ...] = TIERS
 
     def __post_init__(self) -> None:
@@ -113,57 +117,4 @@ def read_config(path: Path) -> FleetConfig:
             where.
         FileNotFoundError: There is no such file.
     """
-    with path.open("rb") as file:
-        try:
-            content = tomllib.load(file)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            msg = f"{path.name} is not TOML: {error}"
-            raise InvalidOptionError(msg) from error
-    return _build(FleetConfig, content, path.name)
-
-
-def _build(kind: type[_T], values: Any, where: str) -> _T:
-    """Make a dataclass of a table: every key known, every value of the field's own type."""
-    if not isinstance(values, dict):
-        msg = f"{where} must be a table"
-        raise InvalidOptionError(msg)
-    hints = get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        msg = f"{where}: no such key: {', '.join(unknown)}; there are {', '.join(sorted(hints))}"
-        raise InvalidOptionError(msg)
-    missing = sorted(
-        f.name
-        for f in fields(kind)  # type: ignore[arg-type]
-        if f.default is MISSING and f.default_factory is MISSING and f.name not in values
-    )
-    if missing:
-        msg = f"{where} lacks {', '.join(missing)}"
-        raise InvalidOptionError(msg)
-    read = {key: _value(value, hints[key], f"{where}: {key}") for key, value in values.items()}
-    try:
-        return kind(**read)
-    except InvalidOptionError as error:
-        msg = f"{where}: {error}"
-        raise InvalidOptionError(msg) from error
-
-
-def _value(value: Any, hint: Any, where: str) -> Any:
-    if get_origin(hint) is UnionType:  # a table that may be left out
-        hint = get_args(hint)[0]
-    if isinstance(hint, type) and is_dataclass(hint):
-        return _build(hint, value, where)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            msg = f"{where} must be an array"
-            raise InvalidOptionError(msg)
-        return tuple(
-            _value(entry, get_args(hint)[0], f"{where} {i + 1}") for i, entry in enumerate(value)
-        )
-    wanted = hint if isinstance(hint, type) else str  # a Literal holds strings
-    if wanted is float and type(value) is int:
-        return float(value)
-    if type(value) is not wanted:
-        msg = f"{where} must be of type {wanted.__name__}, got {type(value).__name__}"
-        raise InvalidOptionError(msg)
-    return value
+    return build(FleetConfig, read_table(path), path.name)

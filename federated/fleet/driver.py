@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _POLL_S = 300.0
 
+LOSSES = ("lost_before_start", "lost_training", "lost_upload", "late")
+"""Fields of `VisitReport`: where devices that were asked got lost."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VisitReport:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_sdk import Engine, open_bundle
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.update import shareable_names
+from federated.evaluation.in_process import judge_in_process
+from federated.evaluation.run import evaluate_candidate, quality_of
 from federated.fleet.algorithms import make_algorithm
 from federated.fleet.buffered import BufferedDriver
 from federated.fleet.devices import Devices
-from federated.fleet.driver import SynchronousDriver
-from federated.fleet.metrics import MetricsFile, round_line
+from federated.fleet.driver import LOSSES, SynchronousDriver
 from federated.fleet.scale_out import RayCrew, SpreadTraining, WorkerRecipe
-from federated.fleet.scoring import Score, after_teaching, before_teaching, score
+from federated.fleet.scoring import after_teaching, before_teaching
 from federated.fleet.timeline import Load
 from federated.fleet.training import Training
 from federated.fleet.users import FleetData, People
@@ -25,7 +26,11 @@ from federated.next_bundle import RunSummary, write_next_bundle
 from federated.population import PopulationOptions, open_population
 from federated.privacy.private_run import PrivacySetup, PrivateRun, new_run_id
 from federated.round_core import RoundOptions, run_rounds
-from federated.simulate import embed_images, noised_sum
+from federated.run_files import about_run
+from federated.run_log.records import FILE_NAME, Source, Traffic
+from federated.run_log.writer import RunLog
+from federated.scores import Score, score
+from federated.simulate import embed_images, with_device_noise
 from federated.study import labelled
 
 if TYPE_CHECKING:
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.tasks.base import ImagePool
+    from federated.evaluation.run import EvaluationReport
     from federated.fleet.algorithms.base import Algorithm
     from federated.fleet.config import FleetConfig
     from federated.fleet.driver import VisitReport, Work
@@ -58,6 +64,7 @@ class FleetResult:
         visits: What the fleet did, one a round.
         before: Accuracy of each held-out person at the end, before teaching, `[people]`.
         after: The same after teaching.
+        judged: How devices judged the candidate; None where they did not.
     """
 
     shared: dict[str, NDArray[np.float32]]
@@ -65,6 +72,7 @@ class FleetResult:
     visits: tuple[VisitReport, ...]
     before: NDArray[np.float64]
     after: NDArray[np.float64]
+    judged: EvaluationReport | None = None
 
 
 def round_options(config: FleetConfig, cohort_size: int) -> RoundOptions:
@@ -87,7 +95,8 @@ def run_fleet(
     data: FleetData,
     config: FleetConfig,
     *,
-    metrics: MetricsFile | None = None,
+    log: RunLog | None = None,
+    epsilon: Callable[[int], float | None] | None = None,
     on_round: OnRound | None = None,
     algorithm: Algorithm | None = None,
     privacy: PrivateRounds | None = None,
@@ -98,7 +107,8 @@ def run_fleet(
         engine: The bundle that all devices hold, loaded.
         data: The examples of each device, and the people who are held out.
         config: The fleet and its rounds; `bundle`, `out` and `population` are not read.
-        metrics: Where a line is written for each round.
+        log: Where a line is written for each round.
+        epsilon: Says for the log what has been spent after a round.
         on_round: Called after each round.
         algorithm: What devices do, where the caller wants to keep hold of it; made anew by default.
         privacy: Makes the rounds private: `round.replies` is then the cohort's mean size, drawn
@@ -127,10 +137,7 @@ def run_fleet(
         clock = [time.process_time()]
 
         def collect(task: RoundTask) -> Iterable[Reply] | SecureSum:
-            replies = driver.collect(task)
-            if task.device_noise is None or privacy is None:
-                return replies
-            return noised_sum(replies, task, task.device_noise, privacy)
+            return with_device_noise(driver.collect(task), task, privacy)
 
         def after_round(report: RoundReport, now: Tensors) -> None:
             scores: dict[str, Score] = {}
@@ -142,8 +149,20 @@ def run_fleet(
             visits = driver.reports[-1]
             driver.candidates.forget()
             clock.append(time.process_time())
-            if metrics is not None:
-                metrics.write(round_line(report, visits, scores, clock[-1] - clock[-2]))
+            if log is not None:
+                log.round(
+                    report,
+                    traffic=Traffic(
+                        bytes_down=visits.bytes_down,
+                        bytes_up=visits.bytes_up,
+                        devices_down=visits.asked,
+                        devices_up=visits.finished + visits.late,
+                    ),
+                    epsilon=None if epsilon is None else epsilon(report.server_round),
+                    evaluation=scores,
+                    lost={name: getattr(visits, name) for name in LOSSES},
+                    more={"fleet": asdict(visits), "cpu_s": round(clock[-1] - clock[-2], 4)},
+                )
             if on_round is not None:
                 on_round(report, visits, scores)
 
@@ -195,10 +214,10 @@ def simulate_fleet(
     data: Path | None = None,
     on_round: OnRound | None = None,
 ) -> FleetResult:
-    """Run what a config file says; write `metrics.jsonl`, `summary.json` and the next bundle.
+    """Run what a config file says; write `run.jsonl`, `summary.json` and the next bundle.
 
     A bundle that names no labels is first given those of the source; that version is written as
-    `start`.
+    `start`. A candidate that devices judge and that is not promoted is not written.
 
     Args:
         config: The file's content.
@@ -211,6 +230,9 @@ def simulate_fleet(
         EdgeError: As `open_bundle`, `open_population` and `run_fleet`.
     """
     out = folder / config.out
+    if config.evaluation is not None and config.algorithm.name != _JUDGED:
+        msg = f"devices judge what they do today: evaluation is for {_JUDGED}"
+        raise InvalidOptionError(msg)
     if out.exists():
         msg = f"{out} exists; name a folder that does not, or remove it"
         raise InvalidOptionError(msg)
@@ -240,28 +262,55 @@ def simulate_fleet(
     )
     ids = Devices(config, fleet.counts).ids
     with ExitStack() as stack:
-        metrics = stack.enter_context(MetricsFile(out / "metrics.jsonl"))
-        metrics.write({"kind": "config", **asdict(config)})
-        private = None
+        setup = private = None
         if config.privacy is not None:
             setup = PrivacySetup(
                 options=config.privacy, ledger=out / "ledger", noise_seed=config.seed
             )
             rounds = round_options(config, config.round.replies)
-            private = stack.enter_context(PrivateRun(setup, rounds, ids, run_id=new_run_id()))
+            private = stack.enter_context(
+                PrivateRun(setup, rounds, ids, run_id=new_run_id(), evaluation=config.evaluation)
+            )
+        planned = round_options(config, config.round.replies)
+        about = about_run(Source.FLEET, bundle.digest, planned, len(ids), setup, asdict(config))
+        log = stack.enter_context(RunLog(out / FILE_NAME, about))
         result = run_fleet(
             engine,
             fleet,
             config,
-            metrics=metrics,
+            log=log,
+            epsilon=None if private is None else private.epsilon,
             on_round=on_round,
             privacy=None if private is None else private.rounds(),
         )
+        judged = None
+        if config.evaluation is not None:
+            number = {client_id: i for i, client_id in enumerate(ids)}
+
+            def examples(client_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+                found = fleet.examples(number[client_id])
+                return found.features, found.slots
+
+            judged = evaluate_candidate(
+                result.shared,
+                ids,
+                bundle.digest,
+                config.evaluation,
+                lambda task: judge_in_process(engine, task, examples),
+                steps=config.round.steps or None,
+                seed=config.seed,
+                private=None if private is None else private.evaluation(config.round.rounds),
+            )
+            log.evaluation(judged)
         guarantee = None if private is None else private.report()
-    rounds = round_options(config, config.round.cohort_size)
-    summary = RunSummary.of(rounds, result.reports, num_clients=len(fleet), privacy=guarantee)
-    whole = {name: engine.initial_state()[name] for name in shareable_names(bundle.manifest)}
-    digest = write_next_bundle(out / "bundle", bundle, {**whole, **result.shared}, summary)
+        rounds = round_options(config, config.round.cohort_size)
+        summary = RunSummary.of(rounds, result.reports, num_clients=len(fleet), privacy=guarantee)
+        whole = {name: engine.initial_state()[name] for name in shareable_names(bundle.manifest)}
+        digest = None
+        if judged is None or judged.verdict.promoted:
+            new = {**whole, **result.shared}
+            digest = write_next_bundle(out / "bundle", bundle, new, summary, quality_of(judged))
+        log.complete(epsilon=None if guarantee is None else guarantee.epsilon, bundle_digest=digest)
     (out / "summary.json").write_text(
         json.dumps(
             {
@@ -274,6 +323,7 @@ def simulate_fleet(
                 "bytes_down": sum(entry.bytes_down for entry in result.visits),
                 "bytes_up": sum(entry.bytes_up for entry in result.visits),
                 "privacy": None if guarantee is None else asdict(guarantee),
+                "evaluation": None if judged is None else asdict(judged),
                 "updates": sum(entry.num_accepted for entry in result.reports),
             },
             indent=1,
@@ -281,10 +331,12 @@ def simulate_fleet(
         ),
         encoding="utf-8",
     )
-    return result
+    return replace(result, judged=judged)
 
 
 _INVENTED = ("digits", "glyphs")
+_JUDGED = "fedavg"
+"""The algorithm whose candidates all devices adapt by themselves, as this SDK does."""
 
 
 def people_of(engine: Engine, pool: ImagePool) -> People:

@@ -1,9 +1,7 @@
-"""How well each person is served: accuracy by user, its mean, and that of the worst-off tenth."""
+"""How well each person is served: accuracy by user, before and after they teach."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,34 +12,12 @@ from federated.fleet.algorithms.base import Pupil
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from edge_sdk import Engine
     from federated.fleet.algorithms.base import Algorithm
     from federated.fleet.users import HeldOut
     from federated.rounds.records import Tensors
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Score:
-    """Accuracy over people, each counting the same, in 0..1.
-
-    Attributes:
-        mean: Of all.
-        worst_decile: Of the tenth with the lowest accuracy, at least one person.
-        people: How many.
-    """
-
-    mean: float
-    worst_decile: float
-    people: int
-
-
-def score(by_person: ArrayLike) -> Score:
-    """Sum up accuracies `[people]`, at least one."""
-    values = np.sort(np.asarray(by_person, np.float64))
-    worst = values[: max(1, math.ceil(len(values) / 10))]
-    return Score(mean=float(values.mean()), worst_decile=float(worst.mean()), people=len(values))
 
 
 def before_teaching(

@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from federated.fleet.availability import HOUR_S
-from federated.fleet.scoring import score
+from federated.fleet.driver import LOSSES
+from federated.scores import score
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from federated.fleet.driver import VisitReport
     from federated.fleet.run import FleetResult
-    from federated.fleet.scoring import Score
     from federated.round_core import RoundReport
+    from federated.scores import Score
 
 _MB = 1e6
 
@@ -65,7 +66,7 @@ def print_result(result: FleetResult) -> None:
     """Print what happened, and how the people who took no part are served."""
     table = Table("stage", "devices")
     table.add_row("asked", str(sum(entry.asked for entry in result.visits)))
-    for stage in ("lost_before_start", "lost_training", "lost_upload", "late", "finished"):
+    for stage in (*LOSSES, "finished"):
         count = sum(getattr(entry, stage) for entry in result.visits)
         table.add_row(stage.replace("_", " "), str(count))
     console = Console(highlight=False)
@@ -75,6 +76,8 @@ def print_result(result: FleetResult) -> None:
         found = score(values)
         table.add_row(name, f"{100 * found.mean:.1f} %", f"{100 * found.worst_decile:.1f} %")
     console.print(table)
+    if result.judged is not None:
+        console.print(result.judged.verdict.for_people())
     sent = sum(entry.bytes_down for entry in result.visits) / _MB
     received = sum(entry.bytes_up for entry in result.visits) / _MB
     console.print(

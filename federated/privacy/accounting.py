@@ -2,9 +2,11 @@
 
 The unit is a user. With Poisson sampling the neighbouring relation is add or remove one user. With
 a fixed cohort, or none, taken from a list of users that is public, it is zero-out: the user stays
-on the list and contributes nothing; no amplification by sampling is claimed. The noise is accounted
-as a Gaussian: on grids this fine a discrete one is at least as private without sampling (Canonne,
-Kamath, Steinke 2020, theorem 4); under sampling its difference is far below the digits shown.
+on the list and contributes nothing; no amplification by sampling is claimed. With local noise it
+is any two data sets of one user: its noise is scaled to twice the clipping norm. The noise is
+accounted as a Gaussian: on grids this fine a discrete one is at least as private without sampling
+(Canonne, Kamath, Steinke 2020, theorem 4); under sampling its difference is far below the digits
+shown.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 UNIT = "user"
 ADD_OR_REMOVE = "add-or-remove-one"
 ZERO_OUT = "zero-out"
+ANY_DATA = "any-two-data-sets"
 
 _MAX_ROUNDS = 10**7
 _MIN_MULTIPLIER, _MAX_MULTIPLIER = 0.05, 1e4

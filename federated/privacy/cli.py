@@ -32,7 +32,9 @@ Sampling = Annotated[
 ]
 Noise = Annotated[
     str,
-    typer.Option("--noise", help="central (server), distributed (devices) or tree (DP-FTRL)."),
+    typer.Option(
+        "--noise", help="central (server), distributed, local (devices) or tree (DP-FTRL)."
+    ),
 ]
 MinContributors = Annotated[
     int,

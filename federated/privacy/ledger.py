@@ -18,7 +18,7 @@ from federated.privacy.options import ACCOUNTANTS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
 SCHEMA = 1
@@ -140,10 +140,10 @@ class BudgetLedger:
             ).fetchone()
         return int(row[0])
 
-    def check_affordable(self, spend: Spend) -> None:
-        """Raise `BudgetExhaustedError` if `spend`, of any number of rounds, is too much."""
+    def check_affordable(self, spend: Spend, *more: Spend) -> None:
+        """Raise `BudgetExhaustedError` if all of these, of any number of rounds, are too much."""
         with self._transaction():
-            self._check(spend, spend.rounds)
+            self._check(spend, spend.rounds, more)
 
     def spends(self) -> list[Spend]:
         """All that was spent, equal mechanisms together."""
@@ -161,10 +161,11 @@ class BudgetLedger:
         """Epsilon spent so far, by the budget's accountant at its delta."""
         return epsilon_by(self.budget.accountant, self.spends(), self.budget.delta)
 
-    def _check(self, spend: Spend, rounds: int) -> None:
+    def _check(self, spend: Spend, rounds: int, more: Sequence[Spend] = ()) -> None:
         """Refuse `rounds` more of `spend`; what was found affordable is not computed again."""
         mechanism = (spend.sampling, spend.sampling_rate, spend.noise_multiplier)
-        before, others = 0, []
+        before = 0
+        others = list(more)
         for entry in self.spends():
             if (entry.sampling, entry.sampling_rate, entry.noise_multiplier) == mechanism:
                 before = entry.rounds

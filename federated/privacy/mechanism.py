@@ -9,14 +9,14 @@ rounded up to an integer.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.discrete_gaussian import MAX_SIGMA, sample_discrete_gaussian
 from edge_sdk.errors import InvalidOptionError
-from edge_sdk.grid import Grid, flatten
+from edge_sdk.grid import Grid, flatten, unflatten
 from edge_sdk.update import clip_to_norm
 from federated.errors import TooFewContributorsError
 from federated.privacy.tree import tree_step
@@ -35,6 +35,7 @@ _DISTRIBUTED_STEPS = 1 << 14
 _MIN_SIGMA = 16
 """Far above where a discrete Gaussian, or a sum of several, differs measurably from a Gaussian."""
 _TAIL = 12
+_LONG = 6
 _COUNT_STEPS = 1 << 10
 _CLIPPED = 1 - 1e-6
 """A device that clips ends this close to its bound: it rounds toward zero in float32."""
@@ -54,18 +55,56 @@ class DeviceNoise:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SecureSum:
-    """What the server has of a round whose devices add the noise: a sum, and nothing of anyone.
+class SumCounts:
+    """What happened while a sum was collected, beside what is in it.
+
+    Attributes:
+        refused: Messages that were refused, by the code of the error.
+        given_up: Groups that gave their sum up, by the code of the error.
+        num_missing: Devices asked that are in no sum and did not say why; None where that is all of
+            those that neither contributed nor reported an error.
+    """
+
+    refused: Mapping[str, int] = field(default_factory=dict)
+    given_up: Mapping[str, int] = field(default_factory=dict)
+    num_missing: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CohortTotal:
+    """What the server has of a round where it sees a sum, and nothing of anyone.
+
+    Attributes:
+        num_contributors: How many devices are in the sum.
+        failed: Devices that reported an error, by its code.
+        counts: What else happened on the way to a masked sum.
+    """
+
+    num_contributors: int
+    failed: Mapping[str, int]
+    counts: SumCounts = field(default_factory=SumCounts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SecureSum(CohortTotal):
+    """The sum of a round with noise, on the grid of that noise.
 
     Attributes:
         total: Sum of what the devices sent, int64 `[size]`.
-        num_contributors: How many of them are in it.
-        failed: Devices that reported an error, by its code.
     """
 
     total: NDArray[np.int64]
-    num_contributors: int
-    failed: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedSum(CohortTotal):
+    """The sum of a round without noise, in the updates' own units.
+
+    Attributes:
+        total: float64 `[size]`.
+    """
+
+    total: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +116,9 @@ class NoisePlan:
         sigma: Deviation of the noise on the sum, in steps; what accounting rests on.
         sensitivity: Bound on what one user changes in the sum, in steps.
         device: What each device does, where the noise is distributed.
-        min_contributors: How many devices' shares make up `sigma`; 0 where the server adds it.
+        min_contributors: How many devices' shares make up `sigma`; 0 where the server adds it, and
+            with local noise.
+        local: Whether each device's own noise is all that it needs: its update can then be seen.
     """
 
     grid: Grid
@@ -85,6 +126,7 @@ class NoisePlan:
     sensitivity: float
     device: DeviceNoise | None = None
     min_contributors: int = 0
+    local: bool = False
 
     @property
     def device_limit(self) -> int:
@@ -94,6 +136,14 @@ class NoisePlan:
         """
         noise = 0 if self.device is None else self.device.sigma
         return math.ceil(self.sensitivity + _TAIL * noise)
+
+    @property
+    def arriving_norm(self) -> float | None:
+        """L2 bound on what arrives from an honest device with local noise, but for 1 in 1e7."""
+        if not self.local:
+            return None
+        longest = self.sensitivity / 2 + self.sigma * (math.sqrt(self.grid.size) + _LONG)
+        return longest * self.grid.step
 
     def deviation(self, num_contributors: int) -> float:
         """Standard deviation of the noise in the released sum, in the updates' own units."""
@@ -109,7 +159,7 @@ def plan_noise(options: PrivacyOptions, clipping_norm: float, size: int) -> Nois
         InvalidOptionError: The noise is too small for the grid, or too large for the sampler.
     """
     multiplier = options.update_multiplier
-    if options.noise != "distributed":
+    if options.noise in ("central", "tree"):
         steps = _CENTRAL_STEPS
         while multiplier * steps > MAX_SIGMA / 2 and steps > 1:
             steps //= 2
@@ -119,6 +169,13 @@ def plan_noise(options: PrivacyOptions, clipping_norm: float, size: int) -> Nois
         return NoisePlan(grid=grid, sigma=sigma, sensitivity=float(steps))
     grid = Grid(clipping_norm=clipping_norm, steps_in_norm=_DISTRIBUTED_STEPS, size=size)
     sensitivity = math.sqrt(grid.stochastic_bound_squared)
+    if options.noise == "local":
+        sigma = math.ceil(multiplier * 2 * sensitivity)
+        _check_sigma(sigma)
+        device = DeviceNoise(steps_in_norm=_DISTRIBUTED_STEPS, sigma=sigma)
+        return NoisePlan(
+            grid=grid, sigma=sigma, sensitivity=2 * sensitivity, device=device, local=True
+        )
     share = math.ceil(multiplier * sensitivity / math.sqrt(options.min_contributors))
     _check_sigma(share)
     return NoisePlan(
@@ -151,6 +208,31 @@ def noised_contribution(
     grid = Grid(clipping_norm=clipping_norm, steps_in_norm=noise.steps_in_norm, size=len(flat))
     rounded = grid.stochastic(flat, random)
     return rounded + sample_discrete_gaussian(noise.sigma, len(flat), random)
+
+
+def noised_update(
+    delta: Mapping[str, NDArray[np.float32]],
+    clipping_norm: float,
+    noise: DeviceNoise,
+    random: RandomWords,
+) -> dict[str, NDArray[np.float32]]:
+    """What a device sends in a round with local noise: the same, back in the update's own units."""
+    values = noised_contribution(delta, clipping_norm, noise, random)
+    flat = (values * (clipping_norm / noise.steps_in_norm)).astype(np.float32)
+    return unflatten(flat, {name: value.shape for name, value in delta.items()})
+
+
+def local_rho(noise: DeviceNoise, clipping_norm: float, size: int) -> float:
+    """What one round with local noise costs its user: rho of zero-concentrated privacy.
+
+    Raises:
+        InvalidOptionError: There is no such grid, or no noise.
+    """
+    grid = Grid(clipping_norm=clipping_norm, steps_in_norm=noise.steps_in_norm, size=size)
+    if noise.sigma < _MIN_SIGMA:
+        msg = f"noise of deviation {noise.sigma} steps is too little to be accounted for"
+        raise InvalidOptionError(msg)
+    return 4 * grid.stochastic_bound_squared / (2 * noise.sigma**2)
 
 
 def sum_on_grid(

@@ -9,7 +9,7 @@ from edge_sdk.errors import InvalidOptionError
 from federated.privacy.tree import tree_height
 
 SAMPLINGS = ("poisson", "fixed", "none")
-NOISES = ("central", "distributed", "tree")
+NOISES = ("central", "distributed", "tree", "local")
 ACCOUNTANTS = ("pld", "rdp")
 
 _COUNT_TO_UPDATE_NOISE = 5.0
@@ -22,6 +22,8 @@ class PrivacyOptions:
     Attributes:
         noise_multiplier: Deviation of the noise on the sum divided by what one user can change in
             it, finite and positive. It is what accounting uses; adaptive clipping is paid from it.
+            With `local` noise it is of each device's own noise, over twice the clipping norm: what
+            can lie between any two updates of a user.
         epsilon: The budget, positive: no round is run that would exceed it.
         delta: Chance of the budget's exception, in (0, 1); below 1 / users.
         sampling: `poisson`: each client by itself, with amplification. `fixed`: as many clients as
@@ -29,7 +31,9 @@ class PrivacyOptions:
         noise: `central`: the server adds it to the sum. `distributed`: each device adds a share
             before its update leaves, so that the server never sees a sum without noise. `tree`:
             the server, correlated from round to round (DP-FTRL), for devices that come when they
-            can: no sampling, but a user is used at most once in `tree_rounds` rounds.
+            can: no sampling, but a user is used at most once in `tree_rounds` rounds. `local`:
+            each device, so much that its own update is private against the server too; the noise of
+            all of them is in the sum.
         min_contributors: With `distributed`: how many shares are enough; with fewer, nothing is
             released. More of them only add noise.
         tree_rounds: With `tree`: rounds after which a new tree begins, at least 1.
@@ -81,6 +85,11 @@ class PrivacyOptions:
             raise InvalidOptionError(msg)
         if (self.noise == "tree") != (self.tree_rounds > 0):
             msg = "tree_rounds is for tree noise, and needed there: at least 1"
+            raise InvalidOptionError(msg)
+        if self.noise == "local" and self.sampling == "poisson":
+            msg = (
+                "local noise is against the server, which knows whom it asks: set sampling to fixed"
+            )
             raise InvalidOptionError(msg)
         if self.noise == "tree" and self.sampling == "poisson":
             msg = "tree noise asks whoever is there: set sampling to fixed or none"

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from edge_sdk.random_words import SeededWords, SystemWords
+from federated.evaluation.run import (
+    PURPOSE,
+    PrivateEvaluation,
+    check_evaluation,
+    evaluation_rate,
+)
 from federated.privacy.accounting import Spend
 from federated.privacy.ledger import Budget, BudgetLedger
 from federated.privacy.report import privacy_report
@@ -20,9 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_sdk.random_words import RandomWords
+    from federated.evaluation.options import EvaluationOptions
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.report import PrivacyReport
     from federated.rounds.records import RoundOptions
+
+_EPSILONS = 20
+"""How often in a run epsilon is computed for its log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +68,7 @@ class PrivateRun:
         *,
         run_id: str,
         rounds_done: int = 0,
+        evaluation: EvaluationOptions | None = None,
     ) -> None:
         """Open the ledger and see that all rounds that are left can be paid for.
 
@@ -67,6 +78,7 @@ class PrivateRun:
             client_ids: Who may be asked.
             run_id: The run's id; that of the run which is resumed.
             rounds_done: Rounds that have their outcome already.
+            evaluation: How the candidate is judged after the last round; None: it is not.
 
         Raises:
             BudgetExhaustedError: They cannot; no round is begun.
@@ -74,7 +86,10 @@ class PrivateRun:
             LedgerError: The ledger cannot be read or written.
         """
         self._options, self._seed, self._id = setup.options, setup.noise_seed, run_id
-        self._rate = sampling_rate(rounds, client_ids)
+        self._judging: Spend | None = None
+        if evaluation is not None:
+            check_evaluation(evaluation, setup.options)
+        self._rate, self._num_rounds = sampling_rate(rounds, client_ids), rounds.rounds
         budget = Budget(
             epsilon=setup.options.epsilon,
             delta=setup.options.delta,
@@ -88,6 +103,10 @@ class PrivateRun:
             left = setup.options.num_charges(rounds.rounds) - paid
             if left > 0:
                 self._ledger.check_affordable(self._spend(left))
+            if evaluation is not None:
+                self._judging = self._spend_on(evaluation, len(set(client_ids)))
+                planned = [self._spend(left)] if left > 0 else []
+                self._ledger.check_affordable(self._judging, *planned)
         except BaseException:
             self._ledger.close()
             raise
@@ -108,12 +127,37 @@ class PrivateRun:
             words=self.words,
         )
 
+    def evaluation(self, server_round: int) -> PrivateEvaluation | None:
+        """What the judging of the candidate after so many rounds is given; None where it is off."""
+        spend = self._judging
+        if spend is None:
+            return None
+        key = f"{self._id}:{PURPOSE}"
+        return PrivateEvaluation(
+            sampling=self._options.sampling,
+            charge=lambda: self._ledger.charge(key, server_round, spend),
+            settle=lambda: self._ledger.settle(key, server_round),
+            words=lambda what: self.words(server_round, f"{PURPOSE}-{what}"),
+        )
+
     def words(self, server_round: int, purpose: str) -> RandomWords:
         """Randomness for one purpose of one round."""
         if self._seed is None:
             return SystemWords()
         key = [self._seed, server_round, zlib.crc32(purpose.encode())]
         return SeededWords(np.random.default_rng(key))
+
+    def spent(self) -> float:
+        """Epsilon spent on this population so far, by the accountant that the budget is held to."""
+        return self._ledger.spent()
+
+    def epsilon(self, server_round: int) -> float | None:
+        """What has been spent after a round, for the run's log.
+
+        None for most rounds of a long run: by loss distributions it takes half a second.
+        """
+        every = -(-self._num_rounds // _EPSILONS)
+        return None if (server_round + 1) % every else self.spent()
 
     def report(self) -> PrivacyReport:
         """What has been spent on this population so far, by this run and those before."""
@@ -125,6 +169,15 @@ class PrivateRun:
         """Pay for a round; of a tree, all rounds are paid for with the first."""
         if server_round % max(self._options.tree_rounds, 1) == 0:
             self._ledger.charge(self._id, server_round, self._spend(1))
+
+    def _spend_on(self, evaluation: EvaluationOptions, num_clients: int) -> Spend:
+        sampled = self._options.sampling == "poisson"
+        return Spend(
+            sampling=self._options.sampling,
+            sampling_rate=evaluation_rate(evaluation, num_clients) if sampled else 1.0,
+            noise_multiplier=evaluation.noise_multiplier,
+            rounds=1,
+        )
 
     def _spend(self, rounds: int) -> Spend:
         return Spend(

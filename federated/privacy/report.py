@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from federated.privacy.accounting import UNIT, epsilon, relation, zcdp
+from federated.privacy.accounting import ANY_DATA, UNIT, epsilon, relation, zcdp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def privacy_report(
         delta=options.delta,
         rho=_up(zcdp(spends)),
         unit=UNIT,
-        relation=relation(spends),
+        relation=ANY_DATA if options.noise == "local" else relation(spends),
         sampling=options.sampling,
         sampling_rate=sampling_rate if amplified else 1.0,
         noise_multiplier=options.noise_multiplier,
@@ -102,7 +102,11 @@ def privacy_report(
 
 def _assumptions(options: PrivacyOptions, *, seeded: bool) -> tuple[str, ...]:
     said = ["each client id is one user", "the list of users that may be asked is public"]
-    if options.noise != "distributed":
+    if options.noise == "local":
+        said.append(
+            "each device clips and adds its noise before anything leaves it; nobody else is trusted"
+        )
+    elif options.noise != "distributed":
         said.append("the server adds the noise and keeps no update")
     else:
         said.append(

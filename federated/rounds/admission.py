@@ -55,7 +55,7 @@ class Admission:
         A client counts once a round, with its first usable update, however many examples it has;
         the bound does not rest on what a client claims.
         """
-        bound = self._task.clipping_norm
+        bound = self._task.arriving_norm or self._task.clipping_norm
         for reply in replies:
             self._silent.discard(reply.client_id)
             if reply.update is None:

@@ -60,6 +60,7 @@ def round_task(
         steps=options.steps,
         close_at=options.cohort_size if options.over_selection > 1 else None,
         device_noise=None if plan is None else plan.device,
+        arriving_norm=None if plan is None else plan.arriving_norm,
     )
 
 

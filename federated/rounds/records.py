@@ -118,7 +118,9 @@ class RoundTask:
         clipping_norm: L2 bound that a client applies to its whole update.
         steps: Inner steps, or None for the bundle's own number.
         close_at: Usable updates that close the round; None waits for the whole cohort.
-        device_noise: What each device does to its update where the noise is distributed.
+        device_noise: What each device does to its update where the noise is distributed or local.
+        arriving_norm: L2 bound on an update as it arrives, where its device has added local noise;
+            None for the clipping norm.
     """
 
     server_round: int
@@ -129,6 +131,7 @@ class RoundTask:
     steps: int | None
     close_at: int | None = None
     device_noise: DeviceNoise | None = None
+    arriving_norm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +169,8 @@ class RoundReport:
         clipping_norm: The bound of this round.
         noise_deviation: Standard deviation of the noise in each coordinate of the released sum.
         denominator: What the sum was divided by.
+        given_up: Of a masked round: groups that gave their sum up, by the code of the error. Where
+            no sum is left, the round is refused: the shared state is unchanged.
     """
 
     server_round: int
@@ -180,6 +185,7 @@ class RoundReport:
     clipping_norm: float = 0.0
     noise_deviation: float = 0.0
     denominator: float = 0.0
+    given_up: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from federated.secure import key_agreement as ka
 from federated.secure import shamir
@@ -19,17 +20,17 @@ from federated.secure.errors import (
     TooFewMembersError,
 )
 from federated.secure.messages import KEY_BYTES, SERVER, SHARE_BYTES, Kind, Message, decode, encode
+from federated.secure.session import Session
 from federated.secure.vectors import as_words, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     from edge_sdk.signing import SigningKey
     from federated.secure.key_agreement import Channel, MemberKeys
     from federated.secure.roster import Roster
-    from federated.secure.session import Session
 
 SELF_SHARE = 0  # of the seed of the self mask of a member that is left
 MASK_SHARE = 1  # of the mask key of a member that is gone
@@ -239,6 +240,67 @@ class GroupClient:
         del self._secrets  # nothing is left to answer
         return answer
 
+    def to_bytes(self) -> bytes:
+        """All of it between two answers: secrets, so what keeps it must seal it.
+
+        Raises:
+            OutOfOrderError: The session is over: nothing is left to keep.
+        """
+        if self._next is None:
+            msg = "the session is over, and its secrets are gone"
+            raise OutOfOrderError(msg)
+        held = self._secrets
+        channels = {place: one.seal_key + one.tag_key for place, one in held.channels.items()}
+        kept = {
+            "session": self._session.to_bytes().hex(),
+            "next": int(self._next),
+            "channel_key": held.channel_key.private_bytes_raw().hex(),
+            "mask_key": held.mask_key.private_bytes_raw().hex(),
+            "seed": held.seed.hex(),
+            "own": self._own.raw.hex() if self._own else "",
+            "channels": _to_hex(channels),
+            "shares": _to_hex(held.shares),
+            "book": _to_hex({place: keys.raw for place, keys in self._book.items()}),
+            "context": self._context.hex(),
+            "survivors": sorted(self._survivors),
+            "agreed": self._agreed.hex(),
+        }
+        return json.dumps(kept).encode("ascii")
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, client_id: str, key: SigningKey, roster: Roster) -> Self:
+        """The member that `to_bytes` was called on; nobody else's bytes may come here.
+
+        Raises:
+            NotAMemberError, ForgedKeyError: As the constructor.
+        """
+        kept = json.loads(raw)
+        session = Session.from_bytes(bytes.fromhex(kept["session"]))
+        client = cls(session, client_id, key, roster, min_members=0)
+        channels = _from_hex(kept["channels"])
+        client._secrets = _Secrets(
+            channel_key=ka.private_key(bytes.fromhex(kept["channel_key"])),
+            mask_key=ka.private_key(bytes.fromhex(kept["mask_key"])),
+            seed=bytes.fromhex(kept["seed"]),
+            channels={
+                place: ka.Channel(both[:KEY_BYTES], both[KEY_BYTES:])
+                for place, both in channels.items()
+            },
+            shares=_from_hex(kept["shares"]),
+        )
+        client._next = Kind(kept["next"])
+        client._own = ka.split_keys(bytes.fromhex(kept["own"])) if kept["own"] else None
+        client._book = {place: ka.split_keys(one) for place, one in _from_hex(kept["book"]).items()}
+        client._context = bytes.fromhex(kept["context"])
+        client._survivors = frozenset(kept["survivors"])
+        client._agreed = bytes.fromhex(kept["agreed"])
+        return client
+
+    @property
+    def session(self) -> Session:
+        """The session that it is a member of."""
+        return self._session
+
     def _tag(self, other: int, sender: int, recipient: int) -> bytes:
         key = self._secrets.channels[other].tag_key
         return ka.survivor_tag(key, self._agreed, sender, recipient)
@@ -272,3 +334,11 @@ class GroupClient:
         if num < self._session.threshold:
             msg = f"{num} members are left, {self._session.threshold} must be; the sum is given up"
             raise TooFewMembersError(msg)
+
+
+def _to_hex(by_place: Mapping[int, bytes]) -> dict[str, str]:
+    return {str(place): raw.hex() for place, raw in by_place.items()}
+
+
+def _from_hex(by_place: Mapping[str, str]) -> dict[int, bytes]:
+    return {int(place): bytes.fromhex(raw) for place, raw in by_place.items()}

@@ -69,6 +69,7 @@ def open_sessions(
     limit: int,
     rng: np.random.Generator,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    min_threshold: int = 0,
 ) -> tuple[Session, ...]:
     """Open one session for each group of a cohort, with the least safe threshold.
 
@@ -80,6 +81,7 @@ def open_sessions(
         limit: Each entry is in `-limit..limit`.
         rng: Draws the groups.
         random_bytes: Makes the sessions' nonces.
+        min_threshold: No group's sum is revealed with fewer members in it, whatever is safe.
 
     Raises:
         InvalidOptionError: Too few clients, or a number out of range.
@@ -90,7 +92,7 @@ def open_sessions(
             nonce=random_bytes(NONCE_BYTES),
             server_round=server_round,
             members=members,
-            threshold=least_threshold(len(members)),
+            threshold=max(least_threshold(len(members)), min_threshold),
             length=length,
             limit=limit,
             modulus_bits=options.modulus_bits,

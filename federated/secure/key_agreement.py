@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     from edge_sdk.signing import SigningKey
     from federated.secure.roster import Roster
@@ -31,6 +33,8 @@ _SEED = b"edge-sdk secure aggregation 1 self mask\n"
 _CHANNEL = b"edge-sdk secure aggregation 1 channel\n"
 _MASK = b"edge-sdk secure aggregation 1 mask\n"
 _SHARES = b"edge-sdk secure aggregation 1 shares\n"
+_AT_REST = b"edge-sdk secure aggregation 1 at rest\n"
+_NONCE_BYTES = 12
 _SURVIVORS = b"edge-sdk secure aggregation 1 survivors\n"
 
 
@@ -65,12 +69,7 @@ def private_key(raw: bytes) -> X25519PrivateKey:
     try:
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "cryptography":
-            raise
-        msg = (
-            "secure aggregation needs cryptography; install it with: pip install 'edge-sdk[secure]'"
-        )
-        raise MissingExtraError(msg) from None
+        raise _missing(error) from None
     return X25519PrivateKey.from_private_bytes(raw)
 
 
@@ -168,6 +167,36 @@ def unseal(key: bytes, context: bytes, sender: int, recipient: int, sealed: byte
         raise BadShareError(msg) from None
 
 
+def seal_at_rest(key: bytes, secret: bytes, session: bytes) -> bytes:
+    """Encrypt a member's secrets for its own disk: a random nonce, ciphertext and tag.
+
+    Raises:
+        MissingExtraError: `cryptography` is not installed.
+    """
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + _cipher(key).encrypt(nonce, secret, _AT_REST + session)
+
+
+def open_sealed(key: bytes, sealed: bytes, session: bytes) -> bytes | None:
+    """What `seal_at_rest` was given; None where it was changed, or sealed for something else."""
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        return _cipher(key).decrypt(
+            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _AT_REST + session
+        )
+    except (InvalidTag, ValueError):
+        return None
+
+
+def _cipher(key: bytes) -> ChaCha20Poly1305:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    return ChaCha20Poly1305(key)
+
+
 def survivors_digest(context: bytes, survivors: frozenset[int]) -> bytes:
     """SHA-256 of which members are left in a session."""
     return hashlib.sha256(_SURVIVORS + context + b"".join(map(_place, sorted(survivors)))).digest()
@@ -176,6 +205,15 @@ def survivors_digest(context: bytes, survivors: frozenset[int]) -> bytes:
 def survivor_tag(key: bytes, digest: bytes, sender: int, recipient: int) -> bytes:
     """By which a member confirms to another which members are left, 32 bytes."""
     return hmac.digest(key, digest + _place(sender) + _place(recipient), "sha256")
+
+
+def _missing(error: ModuleNotFoundError) -> Exception:
+    """What to raise where `cryptography` is not there; the error itself where it is another."""
+    if error.name is None or error.name.partition(".")[0] != "cryptography":
+        return error
+    return MissingExtraError(
+        "secure aggregation needs cryptography; install it with: pip install 'edge-sdk[secure]'"
+    )
 
 
 def _exchange(own: X25519PrivateKey, other: bytes) -> bytes:

@@ -115,6 +115,18 @@ def decode(kind: Kind, session: Session, raw: bytes) -> Message:
     return Message(party, items)
 
 
+def session_of(raw: bytes) -> bytes:
+    """The digest of the session that a message says it belongs to, 32 bytes.
+
+    Raises:
+        MalformedMessageError: It is no message.
+    """
+    if len(raw) < _HEAD.size:
+        _malformed("it is too short")
+    digest: bytes = _HEAD.unpack_from(raw)[3]
+    return digest
+
+
 def _malformed(what: str) -> NoReturn:
     msg = f"malformed message: {what}"
     raise MalformedMessageError(msg)

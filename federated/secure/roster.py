@@ -14,7 +14,7 @@ from edge_sdk import ed25519
 from edge_sdk.durable import write_new
 from edge_sdk.errors import InvalidOptionError, SignatureError
 from edge_sdk.paths import as_path
-from federated.settings import check_client_id
+from federated.client_id import check_client_id
 
 if TYPE_CHECKING:
     import os

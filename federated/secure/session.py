@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from edge_sdk.errors import InvalidOptionError
+from federated.client_id import check_client_id
 from federated.secure.errors import MalformedMessageError, ModulusTooSmallError
-from federated.settings import check_client_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_sdk.errors import ShapeMismatchError
+from edge_sdk.grid import flatten, unflatten
 from edge_sdk.update import clip_to_norm
 from federated.compress.grid import SEED_BYTES, restore_sum, round_update
 from federated.secure.groups import open_sessions
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edge_sdk.arrays import Float32Array
+    from edge_sdk.grid import Shapes
     from edge_sdk.signing import SigningKey
     from federated.compress.grid import GridOptions
-    from federated.compress.layout import Layout
     from federated.secure.groups import GroupOptions
     from federated.secure.in_process import CohortSum
     from federated.secure.messages import Kind
@@ -63,7 +65,7 @@ class UpdateSum:
 def sum_updates(
     updates: Mapping[str, Mapping[str, Float32Array]],
     enrolment: Enrolment,
-    layout: Layout,
+    shapes: Shapes,
     grid: GridOptions,
     groups: GroupOptions,
     *,
@@ -77,8 +79,8 @@ def sum_updates(
     Args:
         updates: By client id; residuals of earlier rounds are in them already.
         enrolment: Keys and roster.
-        layout: Names and shapes of the tensors.
-        grid: The round's grid; its length is the layout's.
+        shapes: Of the tensors, by name.
+        grid: The round's grid; its length is that of all tensors together.
         groups: Size of the groups, and modulus.
         server_round: Number of the round, from 0.
         rng: Draws the groups.
@@ -88,7 +90,7 @@ def sum_updates(
     Raises:
         InvalidOptionError: Too few clients for a group, or a number out of range.
         ModulusTooSmallError: The sum of a group could overflow; nothing was sent.
-        ShapeMismatchError, NonFiniteError: An update does not fit the layout.
+        ShapeMismatchError, NonFiniteError: An update does not have these shapes, or is not finite.
     """
     sessions = open_sessions(
         list(updates),
@@ -101,9 +103,12 @@ def sum_updates(
     )
     values, residuals = {}, {}
     for client, delta in updates.items():
-        flat = layout.flatten(clip_to_norm(delta, grid.clipping_norm))
+        if {name: values.shape for name, values in delta.items()} != dict(shapes):
+            msg = "an update has not the names and shapes of the round's tensors"
+            raise ShapeMismatchError(msg)
+        flat = flatten(clip_to_norm(delta, grid.clipping_norm))
         values[client], rest = round_update(flat, grid, seed=random_bytes(SEED_BYTES))
-        residuals[client] = layout.unflatten(rest)
+        residuals[client] = unflatten(rest, shapes)
     cohort = run_cohort(
         sessions,
         enrolment.keys,
@@ -112,5 +117,5 @@ def sum_updates(
         leaves=leaves,
         random_bytes=random_bytes,
     )
-    delta = layout.unflatten(restore_sum(cohort.total, grid))
+    delta = unflatten(restore_sum(cohort.total, grid), shapes)
     return UpdateSum(delta=delta, cohort=cohort, residuals=residuals)

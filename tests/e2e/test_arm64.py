@@ -79,14 +79,18 @@ class Arm64:
         (root / "proc" / "cpuinfo").write_text(CPU_INFO)
         (root / "lib").symlink_to("/usr/aarch64-linux-gnu/lib")
         self._command = [qemu, "-cpu", CPU, "-L", str(root)]
-        build = Build(folder, TOOLCHAIN_AARCH64)
-        build.install()
-        self.example = build.example("cpp")
+        self.build = Build(folder, TOOLCHAIN_AARCH64)
+        self.build.install()
+        self.example = self.build.example("cpp")
 
     def personalize(self, verb: str, bundle: Path, home: Path) -> np.ndarray:
         """Logits `[2, ways]` that the example prints."""
         command = [*self._command, self.example, verb, bundle, home, self.runtime]
         return read_logits(run(command))
+
+    def run_test(self, program: Path) -> str:
+        """What a C++ test prints; it passes."""
+        return run([*self._command, program], {"EDGE_TEST_ONNXRUNTIME": str(self.runtime)})
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +159,10 @@ def test_a_state_moves_between_processors(
     taught_there = arm64.personalize("teach", bundle, tmp_path)
     here = run([installed_sdk.example("cpp"), "predict", bundle, tmp_path, runtime_library()])
     np.testing.assert_allclose(read_logits(here), taught_there, rtol=1e-6, atol=1e-6)
+
+
+def test_masks_and_updates_pass_their_cpp_tests(arm64: Arm64) -> None:
+    """Devices of both kinds are in one group, so masks must be the same to the bit."""
+    names = ("chacha20_test", "mask_test", "compress_test", "update_test", "cohort_test")
+    for program in arm64.build.cpp_tests(names):
+        assert arm64.run_test(program).rstrip().endswith("0 failures")

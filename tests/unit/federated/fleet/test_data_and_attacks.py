@@ -10,8 +10,9 @@ from edge_sdk.update import ModelUpdate, joint_norm
 from federated.fleet.algorithms import make_algorithm
 from federated.fleet.attacks import poison_labels, tamper
 from federated.fleet.options import AlgorithmOptions, AttackOptions, PopulationOptions
-from federated.fleet.scoring import after_teaching, before_teaching, score
+from federated.fleet.scoring import after_teaching, before_teaching
 from federated.fleet.users import FleetData
+from federated.scores import score
 from tests.unit.federated.fleet.conftest import some_data, some_people
 
 if TYPE_CHECKING:

@@ -143,14 +143,18 @@ def test_the_command_writes_metrics_a_summary_and_the_next_bundle(
     new = open_bundle(out / "bundle")
     assert (new.digest, new.manifest.parent) == (summary["bundle_digest"], summary["start_digest"])
     assert new.manifest.provenance["federated"][0]["num_clients"] == 12
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert lines[0]["kind"] == "config"
-    assert lines[0]["round"]["replies"] == 5
-    rounds = lines[1:]
+    lines = [json.loads(line) for line in (out / "run.jsonl").read_text().splitlines()]
+    assert [lines[0]["kind"], lines[0]["source"]] == ["run", "fleet"]
+    assert lines[0]["settings"]["round"]["replies"] == 5
+    rounds = lines[1:-1]
+    assert lines[-1]["bundle_digest"] == summary["bundle_digest"]
     assert [line["server_round"] for line in rounds] == [0, 1, 2]
     assert summary["updates"] == sum(line["num_accepted"] for line in rounds)
     assert summary["bytes_up"] == sum(line["fleet"]["bytes_up"] for line in rounds)
-    last = rounds[-1]["scores"]
+    assert summary["bytes_up"] == sum(line["traffic"]["bytes_up"] for line in rounds)
+    lost = sum(sum(line["lost"].values()) for line in rounds)
+    assert lost == sum(line["fleet"]["asked"] - line["fleet"]["finished"] for line in rounds)
+    last = rounds[-1]["evaluation"]
     assert last["after_teaching"] == summary["after_teaching"]
     assert last["before_teaching"]["people"] == 4
     assert summary["virtual_hours"] > 0
@@ -174,9 +178,11 @@ def test_private_rounds_sample_from_all_devices_and_say_what_they_cost(
     assert 0 < privacy["epsilon"] < 50
     assert privacy["sampling_rate"] == pytest.approx(5 / 12)
     assert any(text.startswith("NOT MET") for text in privacy["assumptions"])
-    lines = [
-        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    ]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "run.jsonl").read_text().splitlines()]
+    assert lines[0]["budget"] == {"epsilon": 50.0, "delta": 1e-3}
+    spent = [line["epsilon"] for line in lines[1:]]
+    assert 0 < spent[0] < spent[1] < spent[2] <= spent[3] == privacy["epsilon"]
+    lines = lines[:-1]
     assert all(line["noise_deviation"] > 0 for line in lines[1:])
     # who had not checked in may be asked, and is lost; a reply never closes a round
     assert sum(line["fleet"]["lost_before_start"] for line in lines[1:]) > 0

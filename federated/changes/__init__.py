@@ -1,0 +1,1 @@
+"""Commands around `federated.bundle_changes`."""

@@ -1,0 +1,1 @@
+"""Devices judge a candidate bundle, in private counts, before it becomes the current one."""

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_sdk.errors import InvalidOptionError
+from federated.evaluation.options import EvaluationOptions
+from federated.privacy.options import PrivacyOptions
+from federated.round_core import RoundOptions
+from federated.service.config import SERVER_DEFAULTS, DeploymentOptions, read_config
+from federated.service.default_config import attribute_docs, default_config
+from federated.settings import (
+    SERVER_PATHS,
+    ServerSettings,
+    decode_evaluation,
+    decode_privacy,
+    decode_run_config,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KINDS = (ServerSettings, RoundOptions, PrivacyOptions, EvaluationOptions, DeploymentOptions)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "coordinator.toml"
+
+
+def test_the_written_config_is_read_back_as_the_defaults(file: Path) -> None:
+    file.write_text(default_config())
+    read = read_config(file)
+    file.write_text("")
+    assert read == read_config(file)
+    assert read.rounds == RoundOptions()
+    assert read.privacy is None
+    assert read.evaluation is None
+    assert read.server.round_deadline_s == SERVER_DEFAULTS["round_deadline_s"]
+
+
+def test_every_key_is_in_the_written_config_with_its_meaning() -> None:
+    text = default_config()
+    for kind in KINDS:
+        docs = attribute_docs(kind)
+        for field in dataclasses.fields(kind):
+            assert docs[field.name], field.name
+            assert f"{field.name} =" in text or field.name == "nodes"
+
+
+def test_privacy_begins_when_its_section_is_no_comment_any_more(file: Path) -> None:
+    text = default_config().replace("# [privacy]\n", "[privacy]\n")
+    file.write_text(text.replace("# epsilon = 8.0", "epsilon = 3.0"))
+    read = read_config(file)
+    assert read.privacy == PrivacyOptions(epsilon=3.0)
+    assert read.server.ledger == str(file.parent / "privacy.ledger")
+
+
+def test_paths_are_relative_to_the_file(file: Path) -> None:
+    file.write_text('[server]\nbundle = "b"\nout = "/o"\nledger = "l"\n[deployment]\nfolder = "d"')
+    read = read_config(file)
+    base = file.parent
+    assert (read.server.bundle, read.server.out) == (str(base / "b"), "/o")
+    assert (read.server.ledger, read.server.checkpoint) == (str(base / "l"), "")
+    assert read.deployment.folder == str(base / "d")
+    assert read.server.nodes == str(base / "d" / "nodes.json")
+
+
+def test_every_path_among_the_settings_is_known() -> None:
+    """A new one that is not in SERVER_PATHS would be taken from the ServerApp's own folder."""
+    texts = {f.name for f in dataclasses.fields(ServerSettings) if f.type == "str"}
+    assert texts == SERVER_PATHS
+
+
+def test_the_server_app_is_given_what_the_file_says(file: Path) -> None:
+    file.write_text(
+        "[server]\nmin_clients = 4\n[rounds]\ncohort_size = 3\n[privacy]\ndelta = 1e-6\n"
+        "[evaluation]\nmin_devices = 3"
+    )
+    read = read_config(file)
+    given = read.run_config()
+    assert decode_run_config(given) == (read.server, read.rounds)
+    assert decode_privacy(given) == read.privacy
+    assert decode_evaluation(given) == read.evaluation == EvaluationOptions(min_devices=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[rounds\n", "not TOML"),
+        ("[round]\n", "coordinator.toml: no such key: round; there are deployment"),
+        ("rounds = 3\n", "rounds must be a table"),
+        ("[server]\nmin_client = 3\n", "server: no such key: min_client; there are bundle"),
+        ('[server]\nmin_clients = "3"\n', "server: min_clients must be of type int, got str"),
+        ("[server]\nround_deadline_s = 0\n", "server: round_deadline_s must be finite and > 0"),
+        ('[server]\nnodes = "x"\n', "server: nodes is written by the service"),
+        ("[rounds]\ncohort_size = 0\n", "rounds: cohort_size must be an integer >= 1"),
+        ("[rounds]\nserver_lr = true\n", "rounds: server_lr must be of type float, got bool"),
+        ('[privacy]\nnoise = "loud"\n', "privacy: noise must be one of central"),
+        ("[deployment]\nport = 0\n", r"deployment: port must be in 1\.\.65535"),
+        ('[deployment]\nhost = "here"\n', "deployment: host must be an address"),
+        ('[deployment]\nnames = ["a b"]\n', "deployment: names holds 'a b'"),
+        ("[deployment]\nnames = [7]\n", "deployment: names 1 must be of type str"),
+        ("[deployment]\nrestart_window_s = -1\n", "deployment: restart_window_s must be finite"),
+        ("[deployment]\nrestarts = -1\n", "deployment: restarts must be in"),
+    ],
+)
+def test_an_error_names_the_section_the_key_and_what_would_be(
+    file: Path, text: str, complaint: str
+) -> None:
+    file.write_text(text)
+    with pytest.raises(InvalidOptionError, match=complaint):
+        read_config(file)
+
+
+def test_a_missing_file_says_how_to_write_one(file: Path) -> None:
+    with pytest.raises(InvalidOptionError, match="federated init"):
+        read_config(file)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1:7"), ("0.0.0.0", "127.0.0.1:7"), ("::", "[::1]:7")],  # noqa: S104
+)
+def test_processes_of_this_machine_need_an_address_that_can_be_reached(
+    host: str, address: str
+) -> None:
+    assert DeploymentOptions(host=host, port=7).local_address == address
