@@ -100,11 +100,11 @@ class FleetConfig:
         if not self.tier or len({tier.name for tier in self.tier}) != len(self.tier):
             msg = "there must be at least one tier, and no two of one name"
             raise InvalidOptionError(msg)
-        is_distributed = self.privacy is not None and self.privacy.noise == "distributed"
-        if is_distributed and self.attack.kind != "none":
+        devices_add_noise = self.privacy is not None and self.privacy.noise in _DEVICE_NOISE
+        if devices_add_noise and self.attack.kind != "none":
             msg = (
-                "with distributed noise the server sees a sum alone and cannot bound an attacker's "
-                "update; simulate attacks with central noise, or without"
+                "where devices add the noise, what an attacker sends in place of it is not "
+                "simulated; simulate attacks with central noise, or without"
             )
             raise InvalidOptionError(msg)
 

@@ -57,3 +57,13 @@ def test_each_attack_was_measured_defended_and_not(figures: dict[str, Any]) -> N
     }
     assert wanted <= measured
     assert all(row["lost"]["mean"] <= 1 for row in rows if row["defence"] == "clip")
+
+
+def test_every_personalized_algorithm_beats_the_shared_model_alone(
+    figures: dict[str, Any],
+) -> None:
+    for bundle in figures["algorithms"]["bundles"].values():
+        assert bundle["personal part over the federated start"]["low"] > 0
+        for name, found in bundle["algorithms"].items():
+            gain = found["over fedavg without personalization"]
+            assert gain["low"] > 0 or name == "fedavg-global"

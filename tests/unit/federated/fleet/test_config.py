@@ -59,7 +59,7 @@ def test_tables_arrays_and_whole_numbers_for_fractions_are_read(tmp_path: Path) 
         (
             "[attack]\nkind = 'boosted'\nshare = 0.1\n"
             "[privacy]\nnoise = 'distributed'\nsampling = 'none'\nmin_contributors = 2",
-            "with distributed noise the server sees a sum alone",
+            "where devices add the noise",
         ),
         ("[round]\nreplys = 1", "fleet.toml: round: no such key: replys"),
         ("[round]\nreplies = 1.5", "round: replies must be of type int, got float"),
