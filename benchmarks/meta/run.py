@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from machine import machine
 from network import META_BATCH, RATES, Conv4, draw_tasks
 from no_torchvision import stand_in
 
@@ -30,7 +29,7 @@ import numpy as np  # noqa: E402
 import peers  # noqa: E402
 from ours import Ours  # noqa: E402
 
-from export.compiled import CompiledEpisodes  # noqa: E402
+from export.compiled import EpisodesInParts  # noqa: E402
 from export.learners.base import LearnerOptions  # noqa: E402
 from export.learners.registry import make_learner  # noqa: E402
 from export.objectives.query_loss import QueryLoss  # noqa: E402
@@ -65,8 +64,10 @@ def check(steps: int) -> dict[str, float]:
             ("maml", peers.learn2learn_maml(network, tasks, steps, rate), False),
             ("anil", peers.learn2learn_anil(network, tasks, steps, rate), True),
         ):
-            for how, compiled in (("", None), (" compiled", CompiledEpisodes(backend=None))):
-                route = Ours(network, steps, rate, head_only=head_only, compiled=compiled)
+            for how, parts in (("", "plain"), (" compiled", "traced")):
+                route = Ours(
+                    network, steps, rate, head_only=head_only, parts=EpisodesInParts(parts)
+                )
                 found[f"our {name}{how}"] = gap(route.meta_gradient(tasks), want)
         return found
     finally:
@@ -86,13 +87,13 @@ def compare(steps: int, rounds: int, *, compile_too: bool) -> dict[str, object]:
     }
     seconds_to_compile = {}
     for kind, head_only in (("maml", False), ("anil", True)):
-        ways = {"": None, " compiled": CompiledEpisodes()} if compile_too else {"": None}
-        for how, compiled in ways.items():
-            route = Ours(network, steps, rate, head_only=head_only, compiled=compiled)
+        ways = {"": "plain", " compiled": "compiled"} if compile_too else {"": "plain"}
+        for how, parts in ways.items():
+            route = Ours(network, steps, rate, head_only=head_only, parts=EpisodesInParts(parts))
             started = time.process_time()
             routes[f"our {kind}{how}"] = partial(route.meta_gradient, tasks)
             route.meta_gradient(tasks)
-            if compiled is not None:
+            if how:
                 seconds_to_compile[f"our {kind}"] = round(time.process_time() - started, 1)
     times = time_in_turns(routes, rounds)
     base = times["learn2learn maml"]["median_ms"]
@@ -156,13 +157,6 @@ def protonet(rounds: int) -> dict[str, object]:
 
     times = time_in_turns({"step": step}, rounds)["step"]
     return {"cpu_ms": times, "episodes_per_cpu_second": round(1e3 / times["median_ms"], 2)}
-
-
-def machine() -> dict[str, object]:
-    """The processor in words, without anything that names the host."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"processor": models[0] if models else platform.machine(), "cores": os.cpu_count()}
 
 
 def main() -> None:

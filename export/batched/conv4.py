@@ -19,7 +19,9 @@ def channels_last(weight: Tensor) -> Tensor:
     return weight.movedim(-3, -1).contiguous()
 
 
-def conv4_of_tasks(weights: Mapping[str, Tensor], x: Tensor, *, groups: int = NORM_GROUPS) -> Tensor:
+def conv4_of_tasks(
+    weights: Mapping[str, Tensor], x: Tensor, *, groups: int = NORM_GROUPS
+) -> Tensor:
     """Features `[tasks, n, feature_dim]` of images `[tasks, n, channels, height, width]`.
 
     Args:

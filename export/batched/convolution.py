@@ -164,10 +164,7 @@ def _spread(grad: Tensor, weight: Tensor, window: Window) -> Tensor:
             ).reshape(tasks, -1, a * b * o)
             kernels = taps[:, first : first + a * b].flatten(1, 2)
             first += a * b
-            if shared:
-                block = patches.flatten(0, 1) @ kernels[0]
-            else:
-                block = torch.bmm(patches, kernels)
+            block = patches.flatten(0, 1) @ kernels[0] if shared else torch.bmm(patches, kernels)
             image[:, :, i::s, j::s] = block.view(tasks, n, *counts, c)
     return image[:, :, : window.height, : window.width].contiguous()
 
