@@ -103,6 +103,7 @@ def train(
     import torch
 
     from edge_sdk.errors import InvalidOptionError
+    from export.allocator import keep_freed_memory
     from export.bundle_writer import check_target
     from export.calibration import fit_calibration
     from export.learners.base import LearnerOptions
@@ -131,6 +132,7 @@ def train(
     )
     chosen = dict(_read_setting(text) for text in settings or ())
     torch.set_num_threads(threads)
+    keep_freed_memory()
     source = open_any(tasks, data=data, seed=seed)
     pool = source.pool(TRAIN)
     defaults = recipe(learner, tasks)
@@ -283,11 +285,13 @@ def benchmark(
     """Train and measure any set of learners, and write docs/RESULTS.md, of all files together."""
     import torch
 
+    from export.allocator import keep_freed_memory
     from export.benchmark.config import read_configs
     from export.benchmark.suites import run_benchmark
 
     wanted = read_configs(configs)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     command = f"edge-sdk export benchmark {' '.join(map(str, configs))}"
     say = partial(typer.echo, err=True)
     run_benchmark(wanted, data=data, work=work, out=out, command=command, say=say)

@@ -1,14 +1,15 @@
-"""The query loss of embedded episodes and its whole gradient as one flat compiled graph.
+"""The query loss of embedded episodes with its gradient, a few episodes at a time.
 
-`torch.compile` cannot look into derivatives of derivatives under `torch.func.vmap`, so that they
-are first traced into plain operations (`make_fx`), as the exporter does; the compiler then joins
-what lies between the products of matrices into few passes through memory.
+Feature maps and derivatives of a few episodes stay in the processor's caches. The work on each part
+can be one flat compiled graph: `torch.compile` cannot look into derivatives of derivatives, so that
+they are first traced into plain operations (`make_fx`), as the exporter does; the compiler then
+joins what lies between the products of matrices into few passes through memory.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
     from export.learners.base import Learner
 
-CHUNK = 16
-"""Episodes of one call: few enough that their feature maps stay in the processor's caches."""
+CHUNK = 8
+"""Episodes of one part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpisodesLoss:
-    """What `CompiledEpisodes` gives.
+    """What `EpisodesInParts` gives.
 
     Attributes:
         surrogate: `[]`; its gradient is that of the loss. Its value means nothing.
@@ -42,17 +43,21 @@ class EpisodesLoss:
     accuracy: float
 
 
-class CompiledEpisodes:
-    """Compiles on the first call with episodes of a new shape, then runs what it compiled."""
+class EpisodesInParts:
+    """Computes loss and gradient part by part.
 
-    def __init__(self, *, backend: str | None = "inductor", chunk: int = CHUNK) -> None:
-        """Make an empty cache of graphs.
+    Compiled, it compiles on the first call with episodes of a new shape, and then runs that.
+    """
+
+    def __init__(self, how: Literal["plain", "traced", "compiled"], *, chunk: int = CHUNK) -> None:
+        """Compile nothing yet.
 
         Args:
-            backend: Of `torch.compile`; None: trace only, and run the graph as it is.
-            chunk: Episodes of one call of the compiled graph.
+            how: Run the learner's operations as they are; trace them, and run the graph as it is;
+                or compile the graph.
+            chunk: Episodes of one part.
         """
-        self._backend, self._chunk = backend, chunk
+        self._how, self._chunk = how, chunk
         self._graphs: dict[Hashable, Callable[..., Any]] = {}
 
     def __call__(
@@ -101,13 +106,13 @@ class CompiledEpisodes:
         return EpisodesLoss(surrogate=surrogate, loss=loss, accuracy=accuracy)
 
     def _graph(self, learner: Learner, ways: int, parts: tuple[Tensor, ...]) -> Callable[..., Any]:
+        if self._how == "plain":
+            return _gradients(learner, ways)
         key = (ways, *((tuple(t.shape), t.dtype) for t in parts))
         if key not in self._graphs:
             traced = _trace(learner, ways, parts)
             self._graphs[key] = (
-                traced
-                if self._backend is None
-                else torch.compile(traced, dynamic=False, backend=self._backend)
+                torch.compile(traced, dynamic=False) if self._how == "compiled" else traced
             )
         return self._graphs[key]
 

@@ -105,8 +105,8 @@ def mapped_predictions(
     """What `episode_predictions` gives, of embedded episodes.
 
     Args:
-        learner: Whose `init`, `adapt` and `predict` are mapped over the episodes, unless it computes
-            `ManyTasks` at once.
+        learner: Whose `init`, `adapt` and `predict` are mapped over the episodes, unless it says
+            how it computes many at once (`ManyTasks`).
         ways: Classes in each.
         support: `[episodes, n, *feature_shape]`.
         answers: Labels int64 `[episodes, n]`, or values `[episodes, n, outputs]`.
@@ -146,7 +146,7 @@ def mapped_logits_by_step(
 
 
 def _logits_of_tasks(
-    learner: Learner,
+    learner: ManyTasks,
     ways: int,
     support: Tensor,
     labels: Tensor,
@@ -154,10 +154,9 @@ def _logits_of_tasks(
     *,
     only_last: bool = False,
 ) -> Iterator[Tensor]:
-    """The logits after each inner step of a learner of `ManyTasks`, or after the last one."""
-    assert isinstance(learner, ManyTasks)
+    """The logits after each inner step, or after the last one."""
     state = learner.init_tasks(ways, len(support))
-    for step in range(learner.steps):
+    for left in reversed(range(learner.steps)):
         state = learner.adapt_tasks(state, support, labels)
-        if not only_last or step == learner.steps - 1:
+        if left == 0 or not only_last:
             yield learner.predict_tasks(state, query)

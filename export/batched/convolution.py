@@ -50,7 +50,7 @@ def convolve(x: Tensor, weight: Tensor, *, stride: int, padding: int) -> Tensor:
         `[tasks, n, out_height, out_width, out_channels]`.
     """
     window = Window(x.shape[2], x.shape[3], weight.shape[2], stride, padding)
-    result: Tensor = _Convolve.apply(x, _patches(x.detach(), window), weight, window)
+    result: Tensor = _convolution(x, _patches(x.detach(), window), weight, window)
     return result
 
 
@@ -73,9 +73,9 @@ class _Convolve(Function):
         grad = grads[0].contiguous()
         by_x = by_weight = None
         if ctx.needs_input_grad[0]:
-            by_x = _InputGradient.apply(grad, weight, ctx.window)
+            by_x = _input_gradient(grad, weight, ctx.window)
         if ctx.needs_input_grad[2]:
-            by_weight = _WeightGradient.apply(x, patches, grad, ctx.window)
+            by_weight = _weight_gradient(x, patches, grad, ctx.window)
         return by_x, None, by_weight, None
 
 
@@ -93,9 +93,9 @@ class _InputGradient(Function):
         patches = _patches(cotangent.detach(), ctx.window)
         by_grad = by_weight = None
         if ctx.needs_input_grad[0]:
-            by_grad = _Convolve.apply(cotangent, patches, weight, ctx.window)
+            by_grad = _convolution(cotangent, patches, weight, ctx.window)
         if ctx.needs_input_grad[1]:
-            by_weight = _WeightGradient.apply(cotangent, patches, grad, ctx.window)
+            by_weight = _weight_gradient(cotangent, patches, grad, ctx.window)
         return by_grad, by_weight, None
 
 
@@ -109,7 +109,7 @@ class _WeightGradient(Function):
             found = torch.bmm(patches.transpose(1, 2), rows).transpose(1, 2)
         else:
             found = torch.bmm(rows.transpose(1, 2), patches)
-        return found.unflatten(2, (window.kernel, window.kernel, x.shape[-1]))
+        return found.view(*found.shape[:2], window.kernel, window.kernel, x.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -117,10 +117,15 @@ class _WeightGradient(Function):
         cotangent = grads[0].contiguous()
         by_x = by_grad = None
         if ctx.needs_input_grad[0]:
-            by_x = _InputGradient.apply(grad, cotangent, ctx.window)
+            by_x = _input_gradient(grad, cotangent, ctx.window)
         if ctx.needs_input_grad[2]:
-            by_grad = _Convolve.apply(x, patches, cotangent, ctx.window)
+            by_grad = _convolution(x, patches, cotangent, ctx.window)
         return by_x, None, by_grad, None
+
+
+_convolution: Any = _Convolve.apply  # PyTorch gives `apply` no type
+_input_gradient: Any = _InputGradient.apply
+_weight_gradient: Any = _WeightGradient.apply
 
 
 def _shared(weight: Tensor) -> bool:
@@ -164,10 +169,7 @@ def _spread(grad: Tensor, weight: Tensor, window: Window) -> Tensor:
             ).reshape(tasks, -1, a * b * o)
             kernels = taps[:, first : first + a * b].flatten(1, 2)
             first += a * b
-            if shared:
-                block = patches.flatten(0, 1) @ kernels[0]
-            else:
-                block = torch.bmm(patches, kernels)
+            block = patches.flatten(0, 1) @ kernels[0] if shared else torch.bmm(patches, kernels)
             image[:, :, i::s, j::s] = block.view(tasks, n, *counts, c)
     return image[:, :, : window.height, : window.width].contiguous()
 

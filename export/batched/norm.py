@@ -39,7 +39,7 @@ def normalised_relu(x: Tensor, scale: Tensor, shift: Tensor, norm: Norm) -> Tens
         shift: `[tasks, channels]`.
         norm: See `Norm`.
     """
-    result: Tensor = _NormRelu.apply(x, scale, shift, norm)
+    result: Tensor = _norm_relu(x, scale, shift, norm)
     return result
 
 
@@ -52,7 +52,8 @@ def _means(sums: Tensor, rows: int, norm: Norm) -> Tensor:
     """Sums along `rows` rows, `[..., channels]` -> means over rows and runs, of the same shape."""
     if norm.run == 1:
         return sums / rows
-    means = sums.unflatten(-1, (-1, norm.run)).sum(-1, keepdim=True) / (rows * norm.run)
+    runs = sums.view(*sums.shape[:-1], -1, norm.run)
+    means = runs.sum(-1, keepdim=True) / (rows * norm.run)
     return means.expand(*means.shape[:-1], norm.run).flatten(-2)
 
 
@@ -71,7 +72,7 @@ class _NormRelu(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, scale, y, normal, root = ctx.saved_tensors
-        found = _Gradients.apply(grads[0], x, scale, y.detach(), normal, root, ctx.norm)
+        found = _gradients(grads[0], x, scale, y.detach(), normal, root, ctx.norm)
         return *found, None
 
 
@@ -127,3 +128,7 @@ class _Gradients(Function):
         by_x.addcmul_(u, root * by_u)
         by_x.addcmul_(normal, -root * (e_slope + of_root))
         return by_grad, by_x, by_scale, None, None, None, None
+
+
+_norm_relu: Any = _NormRelu.apply  # PyTorch gives `apply` no type
+_gradients: Any = _Gradients.apply

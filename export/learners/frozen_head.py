@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from edge_sdk.manifest import SoftmaxSgd
-from export.learners.base import Role, State, mask_unused
+from export.learners.base import Role, State, mask_unused, one_hot
 from export.learners.frozen import FrozenLearner
 from export.learners.gradient import gradient_step, slots_in_use
+from export.learners.many_tasks import ManyTasks, counts_after
 
 
 class FrozenHead(FrozenLearner):
@@ -44,9 +46,10 @@ class FrozenHead(FrozenLearner):
         return mask_unused(logits, state["counts"])
 
 
-class SgdHead(FrozenHead):
+class SgdHead(FrozenHead, ManyTasks):
     """Adapting is one step of gradient descent on the head; the device has a native kernel for it.
 
+    Of many tasks it is written out, as the gradient of a linear softmax head has a closed form.
     Subclasses give the step size.
     """
 
@@ -64,6 +67,29 @@ class SgdHead(FrozenHead):
         rate = self.rate() * slots_in_use(state, labels, weights)
         rates = {"head.weight": rate, "head.bias": rate}
         return gradient_step(self, state, features, labels, weights, rates)
+
+    def init_tasks(self, ways: int, tasks: int) -> State:
+        return {
+            name: tensor.expand(tasks, *tensor.shape) for name, tensor in self.init(ways).items()
+        }
+
+    def adapt_tasks(self, state: State, features: Tensor, labels: Tensor) -> State:
+        state = {**state, "counts": counts_after(state, labels)}
+        used = (state["counts"] > 0).to(features.dtype).sum(1)
+        ways = state["counts"].shape[1]
+        hot = one_hot(labels.flatten(), ways, features.dtype).view(*labels.shape, ways)
+        wrong = torch.softmax(self.predict_tasks(state, features), -1) - hot
+        step = wrong * (-self.rate() * used / labels.shape[1])[:, None, None]
+        return {
+            **state,
+            "head.weight": torch.baddbmm(state["head.weight"], step.transpose(1, 2), features),
+            "head.bias": state["head.bias"] + step.sum(1),
+        }
+
+    def predict_tasks(self, state: State, features: Tensor) -> Tensor:
+        weight, bias = state["head.weight"], state["head.bias"]
+        logits = torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
+        return mask_unused(logits, state["counts"][:, None])
 
     def kernel(self) -> SoftmaxSgd:
         rate = self.rate()

@@ -30,6 +30,11 @@ class ManyTasks(ABC):
     each task with all weights 1, to rounding.
     """
 
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """See `Learner`."""
+
     @abstractmethod
     def init_tasks(self, ways: int, tasks: int) -> State:
         """The starting state of each task; expanded, not copied, where tasks share it."""
@@ -77,10 +82,10 @@ def gradient_step_of_tasks(
         rates: Step sizes, each a number or of a shape that spreads to its tensor's.
         first_order: Take the gradients for constants in the outer loop.
     """
-    exact = torch.is_grad_enabled() and not first_order
+    outer = torch.is_grad_enabled()
     with torch.enable_grad():
         tensors = {
-            name: tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            name: tensor if outer and tensor.requires_grad else tensor.detach().requires_grad_()
             for name, tensor in state.items()
             if name in rates
         }
@@ -88,7 +93,9 @@ def gradient_step_of_tasks(
         logits = learner.predict_tasks({**state, **tensors, "counts": counts}, features)
         picked = torch.log_softmax(logits, -1).gather(-1, labels[..., None])
         loss = -picked.mean((1, 2)).sum()  # a task's weights change its own loss alone
-        grads = torch.autograd.grad(loss, list(tensors.values()), create_graph=exact)
+        grads = torch.autograd.grad(
+            loss, list(tensors.values()), create_graph=outer and not first_order
+        )
     steps = zip(tensors.items(), grads, strict=True)
     after = {name: tensor - rates[name] * grad for (name, tensor), grad in steps}
     return {**state, **after, "counts": counts}

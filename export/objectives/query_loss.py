@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from export.compiled import CompiledEpisodes
+from export.compiled import EpisodesInParts
 from export.episode_loss import embedded, episode_loss, mapped_logits_by_step
+from export.learners.many_tasks import ManyTasks
 from export.objectives.base import EpisodeObjective, Episodes, OuterLoss
 
 if TYPE_CHECKING:
@@ -32,19 +33,20 @@ class QueryLoss(EpisodeObjective):
 
     def __init__(self, pool: ImagePool | FunctionPool, options: TrainOptions) -> None:
         super().__init__(pool, options)
-        self.compiled = CompiledEpisodes() if options.compile else None
+        self.in_parts = EpisodesInParts("compiled" if options.compile else "plain")
 
     def measure(self, learner: Learner, drawn: Episodes, fraction: float) -> OuterLoss:
         """See `Objective`."""
         batch, images = drawn
-        if self.compiled is not None:
-            support, labels, query = embedded(learner, batch, images)
-            truth = torch.from_numpy(batch.query_y)
-            exact = self.compiled(learner, batch.ways, support, labels, query, truth)
-            return OuterLoss(loss=exact.surrogate, shown=exact.loss, accuracy=exact.accuracy)
         until = self.options.deep_supervision
         values = learner.options.task == "regression"
-        if values or learner.steps == 1 or fraction >= until:
+        last_step = values or learner.steps == 1 or fraction >= until
+        if self.options.compile or (last_step and isinstance(learner, ManyTasks)):
+            support, labels, query = embedded(learner, batch, images)
+            truth = torch.from_numpy(batch.query_y)
+            exact = self.in_parts(learner, batch.ways, support, labels, query, truth)
+            return OuterLoss(loss=exact.surrogate, shown=exact.loss, accuracy=exact.accuracy)
+        if last_step:
             loss, accuracy = episode_loss(learner, batch, images)
             return OuterLoss(loss=loss, shown=loss.item(), accuracy=accuracy.item())
         logits = mapped_logits_by_step(learner, batch.ways, *embedded(learner, batch, images))

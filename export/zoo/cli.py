@@ -41,6 +41,7 @@ def zoo(
     import torch
 
     from edge_sdk.errors import InvalidOptionError
+    from export.allocator import keep_freed_memory
     from export.progress import show_progress
     from export.tasks.registry import open_any
     from export.zoo.config import read_config
@@ -54,6 +55,7 @@ def zoo(
         msg = f"{wanted.name} has no bundle {', '.join(unknown)}; it has {', '.join(names)}"
         raise InvalidOptionError(msg)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     folder = config.parent if out is None else out
     sources = cache(partial(open_any, data=data, seed=wanted.seed))
     for plan in wanted.bundle:
