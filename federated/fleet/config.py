@@ -100,7 +100,10 @@ class FleetConfig:
         if not self.tier or len({tier.name for tier in self.tier}) != len(self.tier):
             msg = "there must be at least one tier, and no two of one name"
             raise InvalidOptionError(msg)
-        devices_add_noise = self.privacy is not None and self.privacy.noise in _DEVICE_NOISE
+        devices_add_noise = self.privacy is not None and self.privacy.noise in (
+            "distributed",
+            "local",
+        )
         if devices_add_noise and self.attack.kind != "none":
             msg = (
                 "where devices add the noise, what an attacker sends in place of it is not "

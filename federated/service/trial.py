@@ -12,8 +12,8 @@ import numpy as np
 
 from edge_sdk import Personalizer, pretrained
 from edge_sdk.errors import InvalidOptionError
+from federated.client_id import check_client_id
 from federated.next_bundle import name_labels
-from federated.settings import check_client_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
