@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
 
 from federated.run_log.records import Traffic
@@ -11,8 +12,10 @@ from federated.run_log.records import Traffic
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flwr.app import Message, RecordDict
+    from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
     from flwr.supercore.run import Run
+
+_NUMBER_BYTES = 8
 
 
 class MeteredGrid(Grid):
@@ -89,5 +92,19 @@ class MeteredGrid(Grid):
 
 def _add(counts: dict[int, int], node: int, msg: Message) -> None:
     if msg.has_content():
-        records = msg.content.values()
-        counts[node] = counts.get(node, 0) + sum(record.count_bytes() for record in records)
+        counts[node] = counts.get(node, 0) + sum(map(_bytes_of, msg.content.values()))
+
+
+def _bytes_of(record: ArrayRecord | ConfigRecord | MetricRecord) -> int:
+    """Bytes of names and values; Flower's own count raises on an empty value of a ConfigRecord."""
+    if not isinstance(record, ConfigRecord):
+        return record.count_bytes()
+    return sum(len(name.encode()) + _bytes_of_value(value) for name, value in record.items())
+
+
+def _bytes_of_value(value: object) -> int:
+    if isinstance(value, list):
+        return sum(map(_bytes_of_value, value))
+    if isinstance(value, str):
+        return len(value.encode())
+    return len(value) if isinstance(value, bytes) else _NUMBER_BYTES

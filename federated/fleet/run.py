@@ -117,7 +117,6 @@ def run_fleet(
     Raises:
         InvalidOptionError: The algorithm does not fit the bundle, or privacy the algorithm.
         NotEnoughClientsError: No device checked in for longer than the coordinator waits.
-        TooFewContributorsError: Of a round with distributed noise, too few devices came through.
         MissingExtraError: The config asks for Ray, which is not installed.
     """
     _check_together(config, algorithm, privacy)

@@ -155,7 +155,7 @@ def test_run_gives_each_home_a_node(
         **__: object,
     ) -> dict[str, Any]:
         asked.append((bundle, [home.name for home in homes], out, options))
-        return {"bundle_digest": "d", "clients": [], "rounds": []}
+        return {"bundle_digest": "d", "clients": [], "rounds": [], "evaluation": None}
 
     monkeypatch.setattr(deploy, "run_on_loopback", pretend)
     monkeypatch.setattr("signal.signal", lambda *_: None)

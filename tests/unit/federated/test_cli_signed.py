@@ -70,7 +70,7 @@ def test_run_signs_after_the_rounds_and_keeps_the_key_from_flower(
     ) -> dict[str, Any]:
         given.extend([bundle, users, out, *options])
         rewrite(bundle, out, version=2)
-        return {"rounds": []}
+        return {"rounds": [], "evaluation": None, "bundle_digest": "new"}
 
     monkeypatch.setattr(deploy, "run_on_loopback", rounds)
     monkeypatch.setattr("signal.signal", lambda *_: None)

@@ -22,9 +22,9 @@ from federated.evaluation.records import (
     encode_judgement,
 )
 from federated.evaluation.run import EvaluationTask
+from federated.grid_messages import pull, push
 from federated.local_round import round_start, shared_tensors
 from federated.messages import Instruction
-from federated.server_app import _pull, _push
 from federated.settings import ClientSettings, encode_client_settings
 from tests.unit.federated.test_server_app import DIGEST, NODES, UNDECODABLE, FakeGrid
 
@@ -139,8 +139,8 @@ def gather(grid: FakeGrid, deadline_s: float = 30.0) -> dict[str, Answer]:
     answers = judge_over_flower(
         task,
         NODES,
-        lambda out: _push(grid, out),  # type: ignore[arg-type]
-        lambda pending: _pull(grid, pending),  # type: ignore[arg-type]
+        lambda out: push(grid, out),  # type: ignore[arg-type]
+        lambda pending: pull(grid, pending),  # type: ignore[arg-type]
         server_round=7,
         deadline_s=deadline_s,
         poll_s=0.001,

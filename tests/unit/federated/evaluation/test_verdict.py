@@ -68,7 +68,7 @@ def test_without_noise_the_figures_are_those_of_the_users() -> None:
         (0.2, 2.0, 300, Reason.NOT_WORSE),
         (-0.2, 2.0, 300, Reason.WORSE),
         (0.0, 2.0, 5000, Reason.NOT_WORSE),
-        (0.2, 100.0, 300, Reason.TOO_FEW),  # the noise on the count is 550 users
+        (0.2, 50.0, 300, Reason.TOO_FEW),  # the noise on the count is 274 users
     ],
 )
 def test_a_candidate_is_promoted_only_where_it_is_shown_not_to_be_worse(
