@@ -58,7 +58,10 @@ def train(
     ways: Annotated[int, typer.Option(min=2, help="Label slots of the bundle.")] = 32,
     hidden: Annotated[int | None, typer.Option(min=8, help="Channels of the backbone.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Frozen backbone: conv4, conv4-groupnorm or resnet-lite.")
+        str | None,
+        typer.Option(
+            help="Frozen backbone: conv4, conv4-groupnorm, resnet-lite or resnet-lite-shifts."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,

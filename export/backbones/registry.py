@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_sdk.errors import InvalidOptionError
 from export.backbones.conv4 import FrozenConv4, GroupNormConv4
-from export.backbones.resnet_lite import ResNetLite
+from export.backbones.resnet_lite import ResNetLite, ShiftedResNetLite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ BACKBONES: dict[str, Callable[[tuple[int, ...], int], Backbone]] = {
     "conv4": FrozenConv4,
     "conv4-groupnorm": GroupNormConv4,
     "resnet-lite": ResNetLite,
+    "resnet-lite-shifts": ShiftedResNetLite,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -219,8 +220,23 @@ def test_resnet_lite_says_its_size(side: int) -> None:
     assert learner.init(3)["prototypes"].shape == (3, features.shape[1])
 
 
+def test_shifts_even_out_outside_training_only() -> None:
+    plain = LearnerOptions(input_shape=(1, 28, 28), hidden=8, backbone="resnet-lite")
+    shifted = replace(plain, backbone="resnet-lite-shifts")
+    one, two = (make_learner("prototypical", made, seed=0) for made in (plain, shifted))
+    assert one.state_dict().keys() == two.state_dict().keys()
+    x = torch.zeros(3, 1, 28, 28)
+    x[:, :, 5:20, 8:22] = torch.rand(3, 1, 15, 14, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(one.embed(x), two.embed(x))
+    one.eval()
+    two.eval()
+    moved = [x.roll((i, i), (2, 3)) for i in (-1, 1)]
+    torch.testing.assert_close(two.embed(x), sum(map(one.embed, moved)) / 2)
+    torch.testing.assert_close(two.embed(x)[1:2], two.embed(x[1:2]))
+
+
 def test_a_backbone_that_a_learner_cannot_take_is_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="prototypical takes these backbones: conv4, res"):
+    with pytest.raises(InvalidOptionError, match="prototypical takes these backbones: conv4, conv4-groupnorm, resnet-"):
         make_learner("prototypical", LearnerOptions(backbone="vgg"), seed=0)
     with pytest.raises(InvalidOptionError, match="maml takes these backbones: conv4; not"):
         make_learner("maml", LearnerOptions(backbone="resnet-lite"), seed=0)
