@@ -46,7 +46,7 @@ class ResNetLite(nn.Module):
 
 
 class ShiftedResNetLite(ResNetLite):
-    """ResNet-lite whose features, outside training, are the mean over two small shifts of the image.
+    """ResNet-lite whose features, outside training, are the mean over two small shifts.
 
     A network with strides answers differently to an image that moved by a pixel (R. Zhang, "Making
     Convolutional Networks Shift-Invariant Again", ICML 2019); the mean over a pixel up-left and a

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_sdk.errors import InvalidOptionError
 from export.benchmark.people import PeopleOptions, read_people
+from export.learners.recipe import EPISODES
 from export.toml_file import build, of_type, read_toml, tables
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class LearnerPlan:
         inner_steps: Inner steps; None: the recipe's.
         outer_lr: Adam's first step size; None: the recipe's.
         start: Label of a row above, whose trunk this one starts with (`export.warm_start`).
-        mixed: Train on mixed ways and shots (`export.learners.recipe.MIXED_20`) in place of the
-            recipe's episodes.
+        episodes: Training episodes in place of the recipe's: "mixed" ways and shots, so that one
+            bundle serves all, or "within-groups", such as alphabets; see `EPISODES`.
         trust: Whether to measure it at the suite's cells of `trust`, which takes long for learners
             that adapt whole networks.
         set: The learner's own options.
@@ -71,7 +72,7 @@ class LearnerPlan:
     inner_steps: int | None = None
     outer_lr: float | None = None
     start: str | None = None
-    mixed: bool = False
+    episodes: str = ""
     trust: bool = True
     note: str = ""
     set: Mapping[str, int | float] = field(default_factory=dict)
@@ -186,6 +187,9 @@ def _suite(values: dict[str, Any], where: str) -> Suite:
     for i, plan in enumerate(learners):
         if plan.start is not None and plan.start not in {p.label for p in learners[:i]}:
             msg = f"{where}: {plan.label} starts from {plan.start}, which is no row above it"
+            raise InvalidOptionError(msg)
+        if plan.episodes not in {"", *EPISODES}:
+            msg = f"{where}: {plan.label}: episodes must be one of {', '.join(EPISODES)}"
             raise InvalidOptionError(msg)
     cells = tuple(read_cell(text, where) for text in values.get("cells", ()))
     trust = tuple(read_cell(text, where) for text in values.get("trust", ()))

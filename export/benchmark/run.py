@@ -26,7 +26,7 @@ from export.evaluate import EvaluateOptions, Evaluation, evaluate
 from export.feature_table import feature_table
 from export.intervals import mean_interval
 from export.learners.base import LearnerOptions
-from export.learners.recipe import MIXED_20
+from export.learners.recipe import EPISODES
 from export.learners.registry import learner_class, make_learner
 from export.pipeline import ExportOptions, export_bundle
 from export.recipes import recipe
@@ -238,7 +238,7 @@ def _options(
         steps=plan.steps or defaults.train.steps,
         outer_lr=plan.outer_lr or defaults.train.outer_lr,
         minutes=plan.minutes,
-        episodes=MIXED_20 if plan.mixed else defaults.train.episodes,
+        episodes=EPISODES[plan.episodes] if plan.episodes else defaults.train.episodes,
     )
     return options, run
 

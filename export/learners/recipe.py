@@ -53,6 +53,12 @@ MIXED_20 = EpisodeOptions(ways=5, max_ways=20, shots=1, max_shots=5, queries=5, 
 MIXED_60 = EpisodeOptions(ways=20, max_ways=60, shots=1, max_shots=5, queries=2)
 """For learners that only compare but must know what more shots are worth: many classes at once."""
 
+WITHIN_GROUPS_20 = EpisodeOptions(ways=20, queries=1, draws=6, symmetric=True, within_group=True)
+"""One-shot episodes within one alphabet, as in Lake's protocol: the hard negatives alone."""
+
+EPISODES = {"mixed": MIXED_20, "within-groups": WITHIN_GROUPS_20}
+"""Episodes that a benchmark's row may train on in place of its recipe's."""
+
 VALIDATE_20 = EpisodeOptions(ways=20, shots=1, queries=5, draws=4)
 VALIDATE_5 = EpisodeOptions(ways=5, shots=1, queries=5, draws=8)
 

@@ -30,6 +30,8 @@ OmniglotSplit = Literal["vinyals", "lake"]
 
 ARCHIVE = "omniglot/omniglot28.npz"
 NUM_DRAWERS = 20
+QUARTERS = 4
+"""Ways to turn an image by right angles."""
 LAKE_VALIDATION_ALPHABETS = 5
 """Of the 30 background alphabets, the last five serve as validation in the split "lake"."""
 
@@ -44,7 +46,7 @@ class OmniglotTasks:
     """Characters, and their turns by 90, 180 and 270 degrees, as classes; drawers as users.
 
     A user is one drawer of one alphabet: the numbers of drawers do not name the same person across
-    alphabets. A group is an alphabet.
+    alphabets. A group is an alphabet, and turned it is another one.
     """
 
     name: str
@@ -73,7 +75,7 @@ class OmniglotTasks:
         self.split = split
         self.name = "omniglot" if split == "vinyals" else f"omniglot-{split}"
         turned = () if not rotations else SPLITS if split == "vinyals" else (TRAIN,)
-        self._turns = {part: 4 if part in turned else 1 for part in SPLITS}
+        self._turns = {part: QUARTERS if part in turned else 1 for part in SPLITS}
         content = _read(data)
         self._images, self._names = content["images"], content["names"]
         self._alphabets = content["alphabet"].astype(np.int64)
@@ -114,7 +116,9 @@ class OmniglotTasks:
             classes=np.arange(len(names), dtype=np.int64).repeat(NUM_DRAWERS),
             users=np.tile(users.reshape(-1), turns),
             class_names=names,
-            groups=np.tile(self._alphabets[characters].repeat(NUM_DRAWERS), turns),
+            groups=(self._alphabets[characters] * QUARTERS + np.arange(turns)[:, None])
+            .reshape(-1)
+            .repeat(NUM_DRAWERS),
         )
 
 

@@ -29,6 +29,8 @@ class EpisodeOptions:
             queries, so that one draw gives `1 + queries` episodes that share their images.
             Needs `shots == 1`.
         per_user: Each draw takes all its images from one random user.
+        within_group: Each draw takes all its classes from one random group, such as an alphabet,
+            whose characters are harder to tell apart.
         max_ways: Each batch has a random number of ways, from `ways` to this; None: always `ways`.
         max_shots: The same of shots, from `shots`. A learner that met many numbers of both serves
             any of them.
@@ -43,6 +45,7 @@ class EpisodeOptions:
     draws: int = 1
     symmetric: bool = False
     per_user: bool = False
+    within_group: bool = False
     max_ways: int | None = None
     max_shots: int | None = None
 
@@ -53,6 +56,9 @@ class EpisodeOptions:
                 raise InvalidOptionError(msg)
         if self.symmetric and (self.shots, self.max_shots or 1) != (1, 1):
             msg = f"symmetric episodes are one-shot, got shots={self.max_shots or self.shots}"
+            raise InvalidOptionError(msg)
+        if self.per_user and self.within_group:
+            msg = "a draw is of one user or of one group; leave per_user or within_group out"
             raise InvalidOptionError(msg)
         for name in ("ways", "shots"):
             largest = getattr(self, f"max_{name}")
@@ -96,6 +102,7 @@ class EpisodeSampler:
 
         Raises:
             NotEnoughImagesError: The pool cannot supply one episode.
+            InvalidOptionError: Groups are asked for, and the pool has none.
         """
         self.options = options
         self._episodes = _ImageEpisodes(pool, options) if isinstance(pool, ImagePool) else pool
@@ -112,13 +119,14 @@ class _ImageEpisodes:
     """Episodes of images.
 
     A *cell* is the set of images that may stand for a class in one draw: those of the class, or of
-    the class and the draw's user. Cells with too few images are left out.
+    the class and the draw's user. Cells with too few images are left out. A *deck* is what one draw
+    takes its cells from: all of them, or those of one user or one group.
     """
 
     def __init__(self, pool: ImagePool, options: EpisodeOptions) -> None:
         self._pool = pool
         most = options.largest
-        owners = pool.users if options.per_user else np.zeros_like(pool.users)
+        owners = _owners(pool, options)
         order = np.lexsort((pool.classes, owners))
         keys = np.stack([owners[order], pool.classes[order]], axis=1)
         first = np.ones(len(order), dtype=bool)
@@ -135,6 +143,7 @@ class _ImageEpisodes:
         ]
         if not self._decks:
             whose = "of any one user " if options.per_user else ""
+            whose = "of any one group " if options.within_group else whose
             msg = (
                 f"{most.ways} ways need as many classes {whose}with at least "
                 f"{most.images_per_class} images each; the pool has fewer"
@@ -176,6 +185,18 @@ class _ImageEpisodes:
         chosen = np.take_along_axis(chosen, chosen_keys.argsort(axis=1), axis=1)
         rows: NDArray[np.int64] = self._order[self._starts[cells][:, None] + chosen]
         return rows
+
+
+def _owners(pool: ImagePool, o: EpisodeOptions) -> NDArray[np.int64]:
+    """Whose deck each image is in, `[num_images]`."""
+    if o.per_user:
+        return pool.users
+    if not o.within_group:
+        return np.zeros_like(pool.users)
+    if pool.groups is None:
+        msg = "within_group needs classes in groups, such as alphabets; this source has none"
+        raise InvalidOptionError(msg)
+    return pool.groups
 
 
 def _layout(o: EpisodeOptions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

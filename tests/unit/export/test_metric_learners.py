@@ -236,7 +236,10 @@ def test_shifts_even_out_outside_training_only() -> None:
 
 
 def test_a_backbone_that_a_learner_cannot_take_is_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="prototypical takes these backbones: conv4, conv4-groupnorm, resnet-"):
+    with pytest.raises(
+        InvalidOptionError,
+        match="prototypical takes these backbones: conv4, conv4-groupnorm, resnet-",
+    ):
         make_learner("prototypical", LearnerOptions(backbone="vgg"), seed=0)
     with pytest.raises(InvalidOptionError, match="maml takes these backbones: conv4; not"):
         make_learner("maml", LearnerOptions(backbone="resnet-lite"), seed=0)

@@ -85,7 +85,9 @@ def test_the_reptile_gradient_is_the_mean_way_from_adapted_to_start(pool: ImageP
     got = gradients(learner, found.loss)
     assert isinstance(learner, WholeNetwork)
     for i, name in enumerate(learner.names):
-        torch.testing.assert_close(got[f"backbone.body.{i}"], mean_way[name], rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(
+            got[f"backbone.body.{i}"], mean_way[name], rtol=1e-10, atol=1e-13
+        )
     # all rows of the head start as one vector
     torch.testing.assert_close(got["head_row"], mean_way["head.weight"].sum(0))
 

@@ -26,7 +26,7 @@ name = "prototypical"
 name = "lora"
 label = "lora, rank 8"
 minutes = 2
-mixed = true
+episodes = "mixed"
 set = { rank = 8 }
 """
 
@@ -44,8 +44,8 @@ def test_what_the_file_says(tmp_path: Path) -> None:
     assert suite.cells == (Cell(ways=5, shots=1), Cell(ways=20, shots=5))
     assert [cell.name for cell in suite.cells] == ["5w1s", "20w5s"]
     first, second = suite.learner
-    assert (first.label, first.steps, first.mixed) == ("prototypical", None, False)
-    assert (second.label, second.minutes, second.mixed) == ("lora, rank 8", 2, True)
+    assert (first.label, first.steps, first.episodes) == ("prototypical", None, "")
+    assert (second.label, second.minutes, second.episodes) == ("lora, rank 8", 2, "mixed")
     assert second.set == {"rank": 8}
 
 
@@ -64,6 +64,7 @@ def test_what_the_file_says(tmp_path: Path) -> None:
         ('label = "lora, rank 8"', 'label = "prototypical"', "two learners have one label"),
         ("minutes = 2", 'start = "ridge"', "starts from ridge, which is no row above it"),
         ("minutes = 2", 'start = "lora, rank 8"', "which is no row above it"),
+        ('"mixed"', '"hard"', "lora, rank 8: episodes must be one of mixed, within-groups"),
         ("minutes = 2", "mintues = 2", "learner 2: no such key: mintues"),
     ],
 )

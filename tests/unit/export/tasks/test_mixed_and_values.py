@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,28 @@ def alphabets(users: int = 4) -> ImagePool:
         class_names=list("abcdefgh"),
         groups=group,
     )
+
+
+def test_episodes_within_groups_take_one_alphabet() -> None:
+    drawings = alphabets()
+    options = EpisodeOptions(ways=3, shots=1, queries=2, draws=4, within_group=True)
+    sampler, rng = EpisodeSampler(drawings, options), np.random.default_rng(0)
+    assert drawings.groups is not None
+    seen = set()
+    for _ in range(10):
+        batch = sampler.draw(rng)
+        groups = drawings.groups[np.rint(batch.images[:, 0, 0, 0] * 255).astype(int)].reshape(4, -1)
+        assert (groups == groups[:, :1]).all()
+        seen |= set(groups[:, 0])
+    assert seen == {0, 1}
+    larger = EpisodeSampler(drawings, replace(options, ways=4))  # one alphabet has three characters
+    assert set(drawings.groups[larger.draw(rng).pool_rows]) == {0}
+    with pytest.raises(NotEnoughImagesError, match="classes of any one group"):
+        EpisodeSampler(drawings, replace(options, ways=6))
+    with pytest.raises(InvalidOptionError, match="this source has none"):
+        EpisodeSampler(replace(drawings, groups=None), options)
+    with pytest.raises(InvalidOptionError, match="leave per_user or within_group out"):
+        replace(options, per_user=True)
 
 
 def test_lake_draws_one_alphabet_and_two_drawers() -> None:

@@ -52,6 +52,16 @@ def test_turned_characters_are_classes_of_their_own(data: Path) -> None:
         np.testing.assert_array_equal(pool.images[pool.rows_of(cls)], want)
 
 
+def test_a_group_is_one_alphabet_turned_one_way(data: Path) -> None:
+    pool = OmniglotTasks(data).pool("train")
+    assert pool.groups is not None
+    assert len(np.unique(pool.groups)) == 4 * 4
+    for group in np.unique(pool.groups):
+        names = {pool.class_names[c] for c in pool.classes[pool.groups == group]}
+        assert len({(name.split("/")[0], name.split("/")[2]) for name in names}) == 1
+        assert len(names) == 3
+
+
 def test_a_user_is_one_drawer_of_one_alphabet(data: Path) -> None:
     pool = OmniglotTasks(data).pool("train")
     assert len(np.unique(pool.users)) == 4 * 20
