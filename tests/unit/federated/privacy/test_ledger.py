@@ -63,9 +63,9 @@ def test_the_golden_values_after_a_restart_and_one_round_more_is_refused(
     db.close()
     with BudgetLedger(path, budget) as ledger:
         assert [entry.rounds for entry in ledger.spends()] == [rounds]
-        assert ledger.spent() == pytest.approx(pld, abs=0.005)
+        spent = ledger.spent()
+        assert spent == pytest.approx(pld, abs=0.005)
         assert epsilon_by("rdp", ledger.spends(), 1e-5) == pytest.approx(rdp, abs=0.01)
-    spent = epsilon_by("pld", [replace(one, rounds=rounds)], 1e-5)
     again = tmp_path / "exhausted"
     shutil.copy(path, again)
     with sqlite3.connect(again) as db:  # the same spends under a budget that is exactly theirs
