@@ -205,6 +205,7 @@ def _released(
 ) -> NDArray[np.float64]:
     """What a round of these clipped updates releases, as `flatten` orders it."""
     if private is None:
-        return np.sum([flatten(delta).astype(np.float64) for delta in updates], axis=0)
+        exact: NDArray[np.float64] = np.sum([flatten(one).astype(np.float64) for one in updates], 0)
+        return exact
     plan = plan_noise(private.options, norm, _WAYS * (_DIM + 1))
     return release(sum_on_grid(updates, plan.grid), plan, private.words(0, purpose))
