@@ -34,6 +34,7 @@ from federated.registered_nodes import speaks_for
 from federated.round_core import Refusal, Reply, run_rounds
 from federated.run_files import about_run, open_run
 from federated.run_lock import hold_run
+from federated.run_log.reader import read_log
 from federated.run_log.records import SUFFIX, Source
 from federated.run_log.writer import RunLog
 from federated.secure.grid_group import GridLink
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from flwr.app import Context
 
     from edge_sdk.grid import Shapes
+    from federated.evaluation.run import EvaluationReport
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
@@ -103,6 +105,9 @@ def run_and_write(grid: Grid, context: Context) -> None:
     if Path(settings.out).exists() and not checkpoint.exists():
         msg = "the folder of the new bundle exists; name one that does not"
         raise InvalidOptionError(msg)
+    judged = None if evaluation is None else judged_before(settings)
+    if judged is not None:
+        evaluation = None  # nobody is asked a second time, and nothing is paid for it
     nodes = wait_for_clients(grid, settings)
     metered = MeteredGrid(grid)
     with (
@@ -116,7 +121,7 @@ def run_and_write(grid: Grid, context: Context) -> None:
             evaluation=evaluation,
         ) as run,
         RunLog(
-            Path(settings.run_log or settings.out + SUFFIX),
+            log_path(settings),
             about_run(Source.FLOWER, bundle.digest, options, len(nodes), privacy),
             run.start,
         ) as log,
@@ -138,7 +143,6 @@ def run_and_write(grid: Grid, context: Context) -> None:
             start=run.start,
             keep=run.keep,
         )
-        judged = None
         if evaluation is not None:
             judged = evaluate_candidate(
                 result.shared,
@@ -158,6 +162,7 @@ def run_and_write(grid: Grid, context: Context) -> None:
                 seed=options.seed,
                 private=run.private_evaluation(options.rounds),
             )
+        if judged is not None:
             log.evaluation(judged, traffic=metered.take())
         guarantee = run.report()
         summary = RunSummary.of(options, result.reports, num_clients=len(nodes), privacy=guarantee)
@@ -177,6 +182,18 @@ def run_and_write(grid: Grid, context: Context) -> None:
         write_report(settings.report, report)
         if promoted:
             run.remove_checkpoint()
+
+
+def log_path(settings: ServerSettings) -> Path:
+    """Where a run's log is."""
+    return Path(settings.run_log or settings.out + SUFFIX)
+
+
+def judged_before(settings: ServerSettings) -> EvaluationReport | None:
+    """How the candidate was judged, where the server died after it wrote the promoted bundle."""
+    if not (Path(settings.out).exists() and log_path(settings).exists()):
+        return None
+    return read_log(log_path(settings)).evaluation
 
 
 def grid_link(grid: Grid) -> GridLink:

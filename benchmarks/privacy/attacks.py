@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.datasets import load_digits
 
+from edge_sdk.grid import flatten
 from edge_sdk.update import ModelUpdate, clip_to_norm
 from federated.privacy.mechanism import plan_noise, release, sum_on_grid
 from federated.round_core import PrivateRounds, Reply, RoundOptions, RoundTask, run_rounds
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _DIGEST = "0" * 64
 _WAYS, _DIM = 10, 64
+_RELEASES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,32 +156,56 @@ def lira(scores: NDArray[np.float64], members: NDArray[np.bool_], rate: float) -
 
 
 def recovery(
-    crowd: Crowd, private: PrivateRounds | None, victims: int, *, present: bool
+    crowd: Crowd, private: PrivateRounds | None, victims: int, *, present: bool, company: int = 0
 ) -> dict[str, float]:
     """Cosine of the image that an attacker reads from a release of one user's first step.
 
-    The worst case: nobody else is in the round, the user has one image, and the attacker knows its
-    label, so that the row of that label is the image, scaled.
+    The user has one image, and the attacker knows its label: the row of that label is the image,
+    scaled, and what else is in the sum. Alone in the round is the worst case.
 
     Args:
         crowd: Whose images.
         private: The noise of the release; None for none.
-        victims: How many users are attacked, one a release.
-        present: False leaves the victim out: what the attack finds in noise.
+        victims: How many users are attacked, each in `_RELEASES` releases.
+        present: False leaves the victim out: what the attack finds in the rest of the release.
+        company: Other users in the round, who adapt as usual.
+
+    Returns:
+        Mean and standard deviation of the cosine over releases, and how many there were.
     """
     norm = crowd.options.clipping_norm
+    others = [
+        clip_to_norm(adapted(start(), x, y, crowd.learning_rate, crowd.steps), norm)
+        for x, y in (zip(crowd.x, crowd.y, strict=True) if company else ())
+    ]
     found = []
-    for victim in range(victims):
+    for release_number in range(victims * _RELEASES):
+        victim = release_number // _RELEASES
         x, label = crowd.x[victim, :1], crowd.y[victim, :1]
         delta = adapted(start(), x, label, crowd.learning_rate, 1)
-        clipped = {n: np.asarray(v) for n, v in clip_to_norm(delta, norm).items()}
-        if private is None:
-            row = clipped["weight"][label[0]].astype(np.float64)
-        else:
-            size = sum(value.size for value in clipped.values())
-            plan = plan_noise(private.options, norm, size)
-            total = sum_on_grid([clipped] if present else [], plan.grid)
-            flat = release(total, plan, private.words(victim, f"recovery {present}"))
-            row = flat[_WAYS:].reshape(_WAYS, _DIM)[label[0]]  # after the bias, by name
+        rng = np.random.default_rng(release_number)
+        drawn = rng.choice(len(others) - 1, company, replace=False) if company else ()
+        updates = [others[user + (user >= victim)] for user in drawn]
+        updates += [clip_to_norm(delta, norm)] if present else []
+        flat = _released(updates, private, norm, f"recovery {present} {release_number}")
+        row = flat[_WAYS:].reshape(_WAYS, _DIM)[label[0]]  # after the bias, by name
         found.append(float(row @ x[0] / (np.linalg.norm(row) * np.linalg.norm(x[0]))))
-    return {"mean": float(np.mean(found)), "deviation": float(np.std(found))}
+    return {
+        "mean": float(np.mean(found)),
+        "deviation": float(np.std(found)),
+        "releases": len(found),
+    }
+
+
+def _released(
+    updates: list[dict[str, NDArray[np.float32]]],
+    private: PrivateRounds | None,
+    norm: float,
+    purpose: str,
+) -> NDArray[np.float64]:
+    """What a round of these clipped updates releases, as `flatten` orders it."""
+    if private is None:
+        exact: NDArray[np.float64] = np.sum([flatten(one).astype(np.float64) for one in updates], 0)
+        return exact
+    plan = plan_noise(private.options, norm, _WAYS * (_DIM + 1))
+    return release(sum_on_grid(updates, plan.grid), plan, private.words(0, purpose))

@@ -15,6 +15,7 @@ import numpy as np
 from edge_sdk.errors import InvalidOptionError
 from federated.evaluation.counts import noise_sigma, release, total
 from federated.evaluation.verdict import Verdict, decide
+from federated.privacy.options import DEVICE_NOISES
 from federated.rounds.records import Refusal
 from federated.rounds.sampling import fixed_cohort, poisson_cohort, sample_cohort
 
@@ -108,15 +109,15 @@ def check_evaluation(options: EvaluationOptions, privacy: PrivacyOptions | None)
     """Refuse what would break a promise of the run.
 
     Raises:
-        InvalidOptionError: The server must see no single answer (distributed noise), or the noise
-            cannot be drawn.
+        InvalidOptionError: The server must see no single answer without noise (distributed and
+            local noise), or the noise cannot be drawn.
     """
     if privacy is None:
         return
-    if privacy.noise == "distributed":
+    if privacy.noise in DEVICE_NOISES:
         msg = (
-            "with distributed noise the server must see nothing of one user, and judgements are "
-            "noised by the server; leave evaluation off, or take central noise"
+            f"with {privacy.noise} noise the server must see nothing of one user without it, and "
+            "judgements are noised by the server; leave evaluation off, or take central noise"
         )
         raise InvalidOptionError(msg)
     noise_sigma(options.noise_multiplier)

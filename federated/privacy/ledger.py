@@ -32,6 +32,9 @@ _TABLES = (
         sampling TEXT NOT NULL, sampling_rate REAL NOT NULL, noise_multiplier REAL NOT NULL,
         settled INTEGER NOT NULL DEFAULT 0)""",
 )
+_PROGRESS = """CREATE TABLE IF NOT EXISTS progress (
+    run TEXT PRIMARY KEY, last_settled INTEGER NOT NULL)"""
+"""Beside the spends: a tree's rounds are paid for with its first, and have no row of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,14 +134,34 @@ class BudgetLedger:
                 "UPDATE spends SET settled = 1 WHERE run = ? AND server_round <= ?",
                 (run, server_round),
             )
+            self._db.execute(
+                "INSERT INTO progress VALUES (?, ?) ON CONFLICT (run) DO UPDATE "
+                "SET last_settled = MAX(last_settled, excluded.last_settled)",
+                (run, server_round),
+            )
 
-    def num_open(self, run: str) -> int:
-        """Rounds of a run that are charged, and have no outcome yet: they are paid for."""
+    def last_settled(self, run: str) -> int:
+        """The last round of a run that has its outcome; -1 where none has."""
         with self._errors():
             row = self._db.execute(
-                "SELECT COUNT(*) FROM spends WHERE run = ? AND settled = 0", (run,)
+                "SELECT last_settled FROM progress WHERE run = ?", (run,)
+            ).fetchone()
+        return -1 if row is None else int(row[0])
+
+    def num_open(self, run: str, since: int = 0) -> int:
+        """Rounds of a run, from `since` on, that are charged and have no outcome: paid for."""
+        with self._errors():
+            row = self._db.execute(
+                "SELECT COUNT(*) FROM spends WHERE run = ? AND settled = 0 AND server_round >= ?",
+                (run, since),
             ).fetchone()
         return int(row[0])
+
+    def has_others(self, runs: Sequence[str]) -> bool:
+        """Whether anything was spent under other names than these."""
+        with self._errors():
+            rows = self._db.execute("SELECT DISTINCT run FROM spends").fetchall()
+        return any(run not in runs for (run,) in rows)
 
     def check_affordable(self, spend: Spend, *more: Spend) -> None:
         """Raise `BudgetExhaustedError` if all of these, of any number of rounds, are too much."""
@@ -205,6 +228,7 @@ class BudgetLedger:
                     "INSERT INTO budget VALUES (1, ?, ?, ?, ?)",
                     (SCHEMA, budget.epsilon, budget.delta, budget.accountant),
                 )
+                self._db.execute(_PROGRESS)
                 return
             schema, *rest = self._db.execute(
                 "SELECT schema, epsilon, delta, accountant FROM budget"
@@ -219,6 +243,8 @@ class BudgetLedger:
                 "a run does not change a budget: use those, or another population's ledger"
             )
             raise InvalidOptionError(msg)
+        with self._transaction():
+            self._db.execute(_PROGRESS)  # ledgers that were begun before it was kept lack it
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -296,16 +296,20 @@ def next_clipping_norm(
 ) -> float:
     """Move the bound toward the target quantile of the updates' norms, privately.
 
-    Andrew et al. 2021, algorithm 1: geometric steps from the noised share of updates under the
-    bound. One user changes the sum of -1 (clipped) and +1 (not) by 1.
+    Geometric steps from a noised count, as in Andrew et al. 2021, algorithm 1; but an update under
+    the bound counts 1 - q and one over it -q, with q the target. The sum is zero at the quantile
+    however many users drop out, where a share of a fixed number would not be: with a half of them
+    gone no bound has the share 0.8 under it, and the bound would grow without end. One user changes
+    the sum by the larger of q and 1 - q.
     """
-    count = sum(1 if norm < clipping_norm * _CLIPPED else -1 for norm in norms)
-    sigma = math.ceil(options.count_multiplier * _COUNT_STEPS)
+    over = -round(options.target_quantile * _COUNT_STEPS)
+    under = over + _COUNT_STEPS
+    count = sum(under if norm < clipping_norm * _CLIPPED else over for norm in norms)
+    sigma = math.ceil(options.count_multiplier * max(under, -over))
     _check_sigma(sigma)
-    noise = int(sample_discrete_gaussian(sigma, 1, random)[0])
-    share = 0.5 + (count + noise / _COUNT_STEPS) / (2 * denominator)
-    share = min(max(share, 0.0), 1.0)
-    return clipping_norm * math.exp(-options.quantile_rate * (share - options.target_quantile))
+    noised = count + int(sample_discrete_gaussian(sigma, 1, random)[0])
+    excess = min(max(noised / (_COUNT_STEPS * denominator), -1.0), 1.0)
+    return clipping_norm * math.exp(-options.quantile_rate * excess)
 
 
 def _check_sigma(sigma: int) -> None:

@@ -10,6 +10,8 @@ from federated.privacy.tree import tree_height
 
 SAMPLINGS = ("poisson", "fixed", "none")
 NOISES = ("central", "distributed", "tree", "local")
+DEVICE_NOISES = ("distributed", "local")
+"""Those that devices add before anything leaves them."""
 ACCOUNTANTS = ("pld", "rdp")
 
 _COUNT_TO_UPDATE_NOISE = 5.0

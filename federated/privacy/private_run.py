@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from edge_sdk.random_words import SeededWords, SystemWords
+from federated.errors import CheckpointError
 from federated.evaluation.run import (
     PURPOSE,
     PrivateEvaluation,
@@ -18,6 +19,7 @@ from federated.evaluation.run import (
 )
 from federated.privacy.accounting import Spend
 from federated.privacy.ledger import Budget, BudgetLedger
+from federated.privacy.options import DEVICE_NOISES
 from federated.privacy.report import privacy_report
 from federated.rounds.planning import PrivateRounds, sampling_rate
 
@@ -82,6 +84,7 @@ class PrivateRun:
 
         Raises:
             BudgetExhaustedError: They cannot; no round is begun.
+            CheckpointError: It is older than what the ledger says was released of a tree.
             InvalidOptionError: The ledger was begun with another budget.
             LedgerError: The ledger cannot be read or written.
         """
@@ -97,6 +100,7 @@ class PrivateRun:
         )
         self._ledger = BudgetLedger(setup.ledger, budget)
         try:
+            self._check_tree(rounds_done)
             if rounds_done:
                 self._ledger.settle(run_id, rounds_done - 1)
             paid = setup.options.num_charges(rounds_done) + self._ledger.num_open(run_id)
@@ -106,7 +110,8 @@ class PrivateRun:
             if evaluation is not None:
                 self._judging = self._spend_on(evaluation, len(set(client_ids)))
                 planned = [self._spend(left)] if left > 0 else []
-                self._ledger.check_affordable(self._judging, *planned)
+                if not self._ledger.num_open(self._judging_id, since=rounds.rounds):
+                    self._ledger.check_affordable(self._judging, *planned)
         except BaseException:
             self._ledger.close()
             raise
@@ -132,7 +137,7 @@ class PrivateRun:
         spend = self._judging
         if spend is None:
             return None
-        key = f"{self._id}:{PURPOSE}"
+        key = self._judging_id
         return PrivateEvaluation(
             sampling=self._options.sampling,
             charge=lambda: self._ledger.charge(key, server_round, spend),
@@ -162,13 +167,41 @@ class PrivateRun:
     def report(self) -> PrivacyReport:
         """What has been spent on this population so far, by this run and those before."""
         return privacy_report(
-            self._ledger.spends(), self._options, self._rate, seeded=self._seed is not None
+            self._ledger.spends(),
+            self._options,
+            self._rate,
+            seeded=self._seed is not None,
+            after_others=self._ledger.has_others((self._id, self._judging_id)),
         )
 
+    @property
+    def _judging_id(self) -> str:
+        """Under which the ledger holds what judging has cost."""
+        return f"{self._id}:{PURPOSE}"
+
     def _charge(self, server_round: int) -> None:
-        """Pay for a round; of a tree, all rounds are paid for with the first."""
+        """Pay for a round; of a tree, all rounds are paid for with the first.
+
+        What devices have noised themselves the server sees as it arrives, whether the round gets to
+        an outcome or not: another attempt is another release, so the first is settled as it begins.
+        """
         if server_round % max(self._options.tree_rounds, 1) == 0:
             self._ledger.charge(self._id, server_round, self._spend(1))
+            if self._options.noise in DEVICE_NOISES:
+                self._ledger.settle(self._id, server_round)
+
+    def _check_tree(self, rounds_done: int) -> None:
+        """Refuse to draw a tree's noises a second time, from a copy of an old checkpoint."""
+        if not self._options.tree_rounds or rounds_done % self._options.tree_rounds == 0:
+            return
+        last = self._ledger.last_settled(self._id)
+        if last >= rounds_done:
+            msg = (
+                f"the checkpoint has {rounds_done} rounds, the ledger says that {last + 1} were "
+                "released, and a tree cannot be noised twice: go on from the newest checkpoint, "
+                "or remove this one to start anew"
+            )
+            raise CheckpointError(msg)
 
     def _spend_on(self, evaluation: EvaluationOptions, num_clients: int) -> Spend:
         sampled = self._options.sampling == "poisson"

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from federated.privacy.accounting import ANY_DATA, UNIT, epsilon, relation, zcdp
+from federated.privacy.accounting import ANY_DATA, UNIT, ZERO_OUT, epsilon, relation, zcdp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,12 @@ class PrivacyReport:
 
 
 def privacy_report(
-    spends: Sequence[Spend], options: PrivacyOptions, sampling_rate: float, *, seeded: bool
+    spends: Sequence[Spend],
+    options: PrivacyOptions,
+    sampling_rate: float,
+    *,
+    seeded: bool,
+    after_others: bool = False,
 ) -> PrivacyReport:
     """Sum up what the ledger holds.
 
@@ -79,6 +84,7 @@ def privacy_report(
         options: Of the run that ends here.
         sampling_rate: Of this run's cohorts.
         seeded: Whether noise came from a seed, which voids the guarantee; the report says so.
+        after_others: Whether other runs are in `spends`, which rest on assumptions of their own.
     """
     costs = epsilon(spends, options.delta)
     amplified = options.sampling == "poisson"
@@ -89,18 +95,25 @@ def privacy_report(
         delta=options.delta,
         rho=_up(zcdp(spends)),
         unit=UNIT,
-        relation=ANY_DATA if options.noise == "local" else relation(spends),
+        relation=_relation(spends, options, after_others=after_others),
         sampling=options.sampling,
         sampling_rate=sampling_rate if amplified else 1.0,
         noise_multiplier=options.noise_multiplier,
         noise=options.noise,
         rounds=sum(spend.rounds for spend in spends),
         budget=options.epsilon,
-        assumptions=_assumptions(options, seeded=seeded),
+        assumptions=_assumptions(options, seeded=seeded, after_others=after_others),
     )
 
 
-def _assumptions(options: PrivacyOptions, *, seeded: bool) -> tuple[str, ...]:
+def _relation(spends: Sequence[Spend], options: PrivacyOptions, *, after_others: bool) -> str:
+    """What all of `spends` hold under; that local noise bears more is lost beside other runs."""
+    if options.noise == "local":
+        return ZERO_OUT if after_others else ANY_DATA
+    return relation(spends)
+
+
+def _assumptions(options: PrivacyOptions, *, seeded: bool, after_others: bool) -> tuple[str, ...]:
     said = ["each client id is one user", "the list of users that may be asked is public"]
     if options.noise == "local":
         said.append(
@@ -119,6 +132,8 @@ def _assumptions(options: PrivacyOptions, *, seeded: bool) -> tuple[str, ...]:
         )
     if options.sampling == "poisson":
         said.append("nobody else learns who was asked in a round")
+    if after_others:
+        said.append("earlier runs on these users, which are counted too, kept what they assumed")
     if seeded:
         said.append("NOT MET: the noise came from a seed, so there is no guarantee")
     return tuple(said)

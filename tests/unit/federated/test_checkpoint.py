@@ -14,11 +14,22 @@ from federated.errors import BudgetExhaustedError, CheckpointError
 from federated.privacy.ledger import Budget, BudgetLedger
 from federated.privacy.options import PrivacyOptions
 from federated.privacy.private_run import PrivacySetup
-from federated.round_core import Reply, RoundOptions, RoundTask, RunResult, run_rounds
+from federated.round_core import (
+    Reply,
+    RoundOptions,
+    RoundTask,
+    RunResult,
+    SecureSum,
+    run_rounds,
+)
 from federated.run_files import open_run
+from federated.simulate import with_device_noise
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from federated.privacy.report import PrivacyReport
 
 DIGEST = "d" * 64
 CLIENTS = [f"c{i}" for i in range(6)]
@@ -85,6 +96,47 @@ def test_a_killed_run_goes_on_with_the_same_bits(
                 assert ledger.num_open("any") == 0
         assert spends[0] == spends[1]
         assert sum(spend.rounds for spend in spends[0]) == OPTIONS.rounds
+
+
+DEVICE_NOISE = {
+    "distributed": PrivacyOptions(
+        noise="distributed", noise_multiplier=20.0, epsilon=2.0, accountant="rdp",
+        sampling="fixed", min_contributors=3,
+    ),
+    "local": PrivacyOptions(
+        noise="local", noise_multiplier=20.0, epsilon=2.0, accountant="rdp", sampling="fixed"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("noise", DEVICE_NOISE)
+def test_what_devices_noised_before_a_crash_is_paid_for_as_well(tmp_path: Path, noise: str) -> None:
+    """The server has seen it, whether it went on to an outcome or not."""
+    options = DEVICE_NOISE[noise]
+    setup = PrivacySetup(options=options, ledger=tmp_path / "ledger", noise_seed=7)
+
+    def run(*, resume: bool, kill_in: int | None) -> PrivacyReport:
+        with open_run(
+            tmp_path / "checkpoint", DIGEST, OPTIONS, CLIENTS, setup, resume=resume
+        ) as opened:
+
+            def arrived(task: RoundTask) -> Iterable[Reply] | SecureSum:
+                noised = with_device_noise(collect(task), task, opened.private_rounds)
+                if task.server_round == kill_in:
+                    raise Killed
+                return noised
+
+            run_rounds(
+                SHARED, CLIENTS, DIGEST, OPTIONS, arrived,
+                privacy=opened.private_rounds, start=opened.start, keep=opened.keep,
+            )  # fmt: skip
+            report = opened.report()
+        assert report is not None
+        return report
+
+    with pytest.raises(Killed):
+        run(resume=False, kill_in=2)
+    assert run(resume=True, kill_in=None).rounds == OPTIONS.rounds + 1
 
 
 def test_a_run_that_cannot_be_paid_for_is_not_begun(tmp_path: Path) -> None:

@@ -211,6 +211,30 @@ def test_a_server_that_died_after_it_wrote_the_bundle_ends_what_is_left(
     assert not (tmp_path / "new.checkpoint").exists()
 
 
+def test_a_candidate_that_was_promoted_is_not_judged_again_after_a_crash(
+    tiny_labelled_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    evaluation = EvaluationOptions(devices=3, min_devices=2)
+    for _ in range(2):  # it dies at the same place once more
+        with monkeypatch.context() as patch:
+            patch.setattr(server_app, "write_report", die)
+            with pytest.raises(KeyboardInterrupt):
+                serve(tmp_path, tiny_labelled_bundle, Devices(), None, evaluation)
+    devices = Devices()
+    devices.judgement = Judgement(current=800, candidate=100)  # what they would say now
+    serve(tmp_path, tiny_labelled_bundle, devices, None, evaluation)
+    assert MessageType.EVALUATE not in {m.metadata.message_type for m in devices.sent.values()}
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["evaluation"]["verdict"]["promoted"]
+    assert report["bundle_digest"] == open_bundle(tmp_path / "new").digest
+    log = read_log(find_log(tmp_path / "new"))
+    assert log.evaluation is not None
+    assert log.evaluation.verdict.promoted
+
+
 @pytest.mark.parametrize(
     ("privacy", "changes", "says"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from federated.evaluation.run import (
     evaluate_candidate,
 )
 from federated.evaluation.verdict import Reason
+from federated.privacy.accounting import Spend, epsilon_by
 from federated.privacy.ledger import Budget, BudgetLedger
 from federated.privacy.options import PrivacyOptions
 from federated.privacy.private_run import PrivacySetup, PrivateRun
@@ -170,9 +172,38 @@ def test_a_run_whose_judging_cannot_be_paid_for_is_refused_before_its_first_roun
     assert _spends(tmp_path / "ledger") == []
 
 
-def test_distributed_noise_and_judging_exclude_each_other() -> None:
-    distributed = PrivacyOptions(noise="distributed", min_contributors=2, sampling="fixed")
+def test_judging_that_was_cut_off_is_paid_for_already(tmp_path: Path) -> None:
+    rounds = RoundOptions(rounds=1, cohort_size=20)
+    judged = Spend(sampling="poisson", sampling_rate=0.5, noise_multiplier=2.0, rounds=1)
+    once = Spend(sampling="poisson", sampling_rate=0.5, noise_multiplier=3.0, rounds=1)
+    exact = epsilon_by("rdp", [judged, once], SPENT.delta)
+    setup = PrivacySetup(options=replace(SPENT, epsilon=exact), ledger=tmp_path / "ledger")
+    with PrivateRun(setup, rounds, CLIENTS, run_id="a", evaluation=OPTIONS) as run:
+        run.rounds().charge(0)
+        run.rounds().settle(0)
+        private = run.evaluation(1)
+        assert private is not None
+        private.charge()  # and killed while devices judge
+    with PrivateRun(setup, rounds, CLIENTS, run_id="a", rounds_done=1, evaluation=OPTIONS) as again:
+        private = again.evaluation(1)
+        assert private is not None
+        private.charge()
+        private.settle()
+        assert again.spent() == pytest.approx(exact)
+    with pytest.raises(BudgetExhaustedError):
+        PrivateRun(setup, rounds, CLIENTS, run_id="a", rounds_done=1, evaluation=OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "noised_by_devices",
+    [
+        PrivacyOptions(noise="distributed", min_contributors=2, sampling="fixed"),
+        PrivacyOptions(noise="local", sampling="fixed"),
+    ],
+    ids=["distributed", "local"],
+)
+def test_noise_of_devices_and_judging_exclude_each_other(noised_by_devices: PrivacyOptions) -> None:
     with pytest.raises(InvalidOptionError, match="leave evaluation off"):
-        check_evaluation(OPTIONS, distributed)
+        check_evaluation(OPTIONS, noised_by_devices)
     check_evaluation(OPTIONS, None)
     check_evaluation(OPTIONS, PrivacyOptions())

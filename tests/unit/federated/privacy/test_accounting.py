@@ -99,6 +99,15 @@ def test_a_coordinator_asks_in_both_directions() -> None:
     assert fixed["pld"] == forth["pld"]
 
 
+def test_people_get_a_table() -> None:
+    asked = ["--sampling-rate", "1", "--noise-multiplier", "5", "--rounds", "20", "--delta", "1e-5"]
+    result = CliRunner().invoke(app, ["federated", "epsilon", *asked, "--sampling", "none"])
+    assert result.exit_code == 0, result.stderr
+    assert "PLD" in result.stdout
+    assert "3.84" in result.stdout
+    assert "zero-out" in result.stdout
+
+
 def test_one_question_at_a_time() -> None:
     result = CliRunner().invoke(
         app, ["federated", "epsilon", "--sampling-rate", "1", "--rounds", "2", "--delta", "1e-5"]

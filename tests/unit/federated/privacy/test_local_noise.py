@@ -106,6 +106,15 @@ def test_the_report_says_whom_the_noise_is_against() -> None:
     assert not any("server adds" in said for said in report.assumptions)
 
 
+def test_beside_other_runs_a_report_claims_what_holds_for_all_of_them() -> None:
+    spend = Spend(sampling="fixed", sampling_rate=1.0, noise_multiplier=0.7, rounds=2)
+    report = privacy_report([spend], OPTIONS, 0.5, seeded=False, after_others=True)
+    assert report.relation == "zero-out"
+    assert any("earlier runs" in said for said in report.assumptions)
+    alone = privacy_report([spend], OPTIONS, 0.5, seeded=False)
+    assert not any("earlier runs" in said for said in alone.assumptions)
+
+
 # --- the device's own accountant -----------------------------------------------------------------
 
 

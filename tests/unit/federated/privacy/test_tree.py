@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.random_words import SeededWords
 from edge_sdk.update import ModelUpdate
-from federated.errors import BudgetExhaustedError
+from federated.errors import BudgetExhaustedError, CheckpointError
 from federated.privacy.accounting import Spend, epsilon_by
 from federated.privacy.options import PrivacyOptions
 from federated.privacy.private_run import PrivacySetup
@@ -20,6 +22,8 @@ from federated.run_files import open_run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from federated.run_files import Run
 
 DIGEST = "d" * 64
 CLIENTS = [f"c{i:02d}" for i in range(20)]
@@ -119,6 +123,36 @@ def test_a_tree_goes_on_after_a_restart(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         go("cut", resume=False, stop=3)
     np.testing.assert_array_equal(go("cut", resume=True, stop=None), want)
+
+
+def test_a_tree_does_not_go_on_from_an_old_checkpoint(tmp_path: Path) -> None:
+    """Its rounds since then are released; they would be released again, and not be paid for."""
+    options = RoundOptions(rounds=7, cohort_size=3, clipping_norm=1.0)
+    setup = PrivacySetup(options=TREE, ledger=tmp_path / "ledger")
+    path, old, at_an_end = (tmp_path / name for name in ("c", "old", "at an end"))
+
+    def keep(run: Run, state: RunState) -> None:
+        run.keep(state)
+        if state.next_round in (2, 4):
+            shutil.copy(path, old if state.next_round == 2 else at_an_end)
+
+    with open_run(path, DIGEST, options, CLIENTS, setup, resume=False) as run:
+        run_rounds(
+            SHARED, CLIENTS, DIGEST, options, answer,
+            privacy=run.private_rounds, keep=partial(keep, run),
+        )  # fmt: skip
+    with (
+        pytest.raises(CheckpointError, match="7 were released"),
+        open_run(old, DIGEST, options, CLIENTS, setup, resume=True),
+    ):
+        pytest.fail("it went on")
+    with open_run(at_an_end, DIGEST, options, CLIENTS, setup, resume=True) as run:
+        run_rounds(
+            SHARED, CLIENTS, DIGEST, options, answer, privacy=run.private_rounds, start=run.start
+        )
+        report = run.report()
+    assert report is not None
+    assert report.rounds == 3  # two trees, and the second one again
 
 
 def test_trees_are_charged_before_they_begin(tmp_path: Path) -> None:
