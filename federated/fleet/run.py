@@ -154,7 +154,7 @@ def run_fleet(
                     traffic=Traffic(
                         bytes_down=visits.bytes_down,
                         bytes_up=visits.bytes_up,
-                        devices_down=visits.asked,
+                        devices_down=visits.reached,
                         devices_up=visits.finished + visits.late,
                     ),
                     epsilon=None if epsilon is None else epsilon(report.server_round),

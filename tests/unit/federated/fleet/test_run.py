@@ -188,6 +188,10 @@ def test_private_rounds_sample_from_all_devices_and_say_what_they_cost(
     # who had not checked in may be asked, and is lost; a reply never closes a round
     assert sum(line["fleet"]["lost_before_start"] for line in lines[1:]) > 0
     assert not any(line["fleet"]["late"] for line in lines[1:])
+    # what was sent, was sent to those who were there
+    for line in lines[1:]:
+        assert line["traffic"]["devices_down"] == line["fleet"]["reached"]
+    assert any(line["fleet"]["reached"] < line["fleet"]["asked"] for line in lines[1:])
 
 
 DISTRIBUTED = """
