@@ -2,8 +2,9 @@
 
     EDGE_SDK_DATA=... python benchmarks/fleet/personal.py BUNDLE [--seeds 0 1 2] --out FILE
 
-Figures are added to those of other bundles in FILE. BUNDLE: a gradient bundle that names no labels and was trained on no drawing of UNIPEN. Devices are
-always there when they are asked, and a tenth gets lost on the way.
+BUNDLE: a gradient bundle that names no labels and was trained on no drawing of UNIPEN; its figures
+are added to those of others in FILE. Devices are always there when they are asked, and a tenth gets
+lost on the way.
 
 Each seed deals the drawings out anew and draws cohorts, drop-outs and noise anew; the writers who
 are measured took part in no round of any. Differences are paired by writer, over the mean of the
