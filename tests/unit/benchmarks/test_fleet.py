@@ -72,7 +72,7 @@ def test_every_personalized_algorithm_beats_the_shared_model_alone(
 def test_a_personal_part_adds_to_the_start_from_private_rounds(figures: dict[str, Any]) -> None:
     parts = figures["private personal parts"]
     assert "anil" in parts
-    for found in parts.values():
+    for found in (*parts.values(), figures["learning"]["private"]):
         assert found["privacy"]["epsilon"] <= 8
         assert found["privacy"]["delta"] == 1e-5
         assert found["gain before teaching"]["low"] > 0
