@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,8 @@ class EpisodesInParts:
             chunk: Episodes of one part.
         """
         self._how, self._chunk = how, chunk
-        self._graphs: dict[Hashable, Callable[..., Any]] = {}
+        self._graphs: WeakKeyDictionary[Learner, dict[Hashable, Callable[..., Any]]]
+        self._graphs = WeakKeyDictionary()
 
     def __call__(
         self,
@@ -72,7 +74,7 @@ class EpisodesInParts:
         """Loss, accuracy and gradient on episodes that share a shape.
 
         Args:
-            learner: The same one at every call; its buffers are taken for constants.
+            learner: Of classes. Once it is traced, its buffers are taken for constants.
             ways: Classes in each episode.
             support: `[episodes, ways * shots, *feature_shape]`.
             labels: int64 `[episodes, ways * shots]`.
@@ -108,13 +110,14 @@ class EpisodesInParts:
     def _graph(self, learner: Learner, ways: int, parts: tuple[Tensor, ...]) -> Callable[..., Any]:
         if self._how == "plain":
             return _gradients(learner, ways)
+        graphs = self._graphs.setdefault(learner, {})
         key = (ways, *((tuple(t.shape), t.dtype) for t in parts))
-        if key not in self._graphs:
+        if key not in graphs:
             traced = _trace(learner, ways, parts)
-            self._graphs[key] = (
+            graphs[key] = (
                 torch.compile(traced, dynamic=False) if self._how == "compiled" else traced
             )
-        return self._graphs[key]
+        return graphs[key]
 
 
 class _Episodes(nn.Module):

@@ -39,11 +39,17 @@ from federated.scores import score
 from federated.study import labelled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from federated.fleet.run import FleetResult
     from federated.population import Population
+    from federated.privacy.report import PrivacyReport
+
+    Measure = Callable[[FleetConfig], tuple[NDArray[np.float64], NDArray[np.float64]]]
+    Defences = Mapping[str, FleetRoundOptions]
 
 SEED = 0
 CLASSES = 26  # digits, and A to P
@@ -51,6 +57,8 @@ HELD_OUT = 60
 PEOPLE = PopulationOptions(devices=1000, examples=20, held_out=HELD_OUT)
 ROUNDS = FleetRoundOptions(rounds=15, replies=60, clipping_norm=30.0)
 PLAIN = FleetConfig(population=PEOPLE, round=ROUNDS, evaluate_every=0, threads=1)
+UNMOVED = replace(ROUNDS, rounds=1, server_lr=1e-9)
+"""Rounds that leave the bundle where it starts."""
 SHARES = (0.01, 0.05, 0.2)
 KINDS = ("boosted", "sign-flip")
 UNDEFENDED = replace(ROUNDS, clipping_norm=1e9)
@@ -107,7 +115,7 @@ class Writing:
 
 def new_people(writing: Writing) -> dict[str, Any]:
     """Do rounds help people who took part in none, and what does teaching add?"""
-    start = writing.run(replace(PLAIN, round=replace(ROUNDS, rounds=1, server_lr=1e-9)))
+    start = writing.run(replace(PLAIN, round=UNMOVED))
     found = writing.run(PLAIN)
     return {
         "writers": len(found.after),
@@ -119,66 +127,101 @@ def new_people(writing: Writing) -> dict[str, Any]:
     }
 
 
-def private(writing: Writing, folder: Path) -> dict[str, Any]:
-    """The same with differential privacy, in a population that is simulated."""
-    people = replace(PEOPLE, devices=PRIVATE_DEVICES)
-    rules = replace(ROUNDS, replies=PRIVATE_COHORT, clipping_norm=15.0)
-    config = replace(PLAIN, population=people, round=rules)
+def private_run(
+    writing: Writing, config: FleetConfig, folder: Path
+) -> tuple[FleetResult, PrivacyReport]:
+    """Rounds with central noise for `EPSILON` at `DELTA` in all, whose unit is a device.
+
+    Args:
+        writing: The bundle and its people.
+        config: `round.replies` is the mean size of a cohort, drawn from all `population.devices`.
+        folder: Where the ledger is kept.
+    """
+    rules, people = config.round, config.population
     multiplier = noise_multiplier_for(
         "pld",
         EPSILON,
         DELTA,
-        sampling_rate=PRIVATE_COHORT / PRIVATE_DEVICES,
+        sampling_rate=rules.replies / people.devices,
         rounds=rules.rounds,
         sampling="poisson",
     )
-    data = writing.data(people)
+    data = writing.data(people, config.seed)
     ids = Devices(config, data.counts).ids
     setup = PrivacySetup(
         options=PrivacyOptions(noise_multiplier=multiplier, epsilon=8.0, delta=DELTA),
-        ledger=folder / "ledger",
-        noise_seed=SEED,
+        ledger=folder / f"ledger-{config.seed}",
+        noise_seed=config.seed,
     )
-    rounds = round_options(config, PRIVATE_COHORT)
-    start = writing.run(replace(PLAIN, round=replace(ROUNDS, rounds=1, server_lr=1e-9)))
+    rounds = round_options(config, rules.replies)
     with PrivateRun(setup, rounds, ids, run_id=new_run_id()) as run:
-        found = run_fleet(writing.engine, data, config, privacy=run.rounds())
-        report = run.report()
+        return run_fleet(writing.engine, data, config, privacy=run.rounds()), run.report()
+
+
+def population_of(people: PopulationOptions) -> str:
+    """Who takes part, for readers of the figures."""
+    return (
+        f"{people.devices} simulated devices, each with {people.examples} drawings of one of the "
+        "writers who take part; the unit is a device"
+    )
+
+
+def private(writing: Writing, folder: Path) -> dict[str, Any]:
+    """The same with differential privacy, in a population that is simulated."""
+    people = replace(PEOPLE, devices=PRIVATE_DEVICES)
+    rules = replace(ROUNDS, replies=PRIVATE_COHORT, clipping_norm=15.0)
+    start = writing.run(replace(PLAIN, round=UNMOVED))
+    found, report = private_run(writing, replace(PLAIN, population=people, round=rules), folder)
     return {
-        "population": f"{PRIVATE_DEVICES} simulated devices, each with {people.examples} drawings "
-        "of one of the writers who take part; the unit is a device",
+        "population": population_of(people),
         "privacy": asdict(report),
         "cohort": PRIVATE_COHORT,
         "rounds": rules.rounds,
         "federated bundle": {"before": level(found.before), "taught": level(found.after)},
         "gain before teaching": interval(found.before - start.before),
+        "personal part over the federated start": interval(found.after - found.before),
         "gain when taught": interval(found.after - start.after),
     }
 
 
-def attacks(writing: Writing) -> list[dict[str, Any]]:
-    """Accuracy lost to attackers, with each defence and without."""
+def attack_rows(measure: Measure, config: FleetConfig, defences: Defences) -> list[dict[str, Any]]:
+    """Accuracy lost to each attack by each share of devices, with each defence.
+
+    Args:
+        measure: Accuracy of each writer before and after teaching, of what a config runs.
+        config: The fleet; its rounds are those of the defence.
+        defences: Rounds by name.
+    """
     rows = []
-    for defence, rules in DEFENCES.items():
-        config = replace(PLAIN, round=rules)
-        honest = writing.run(config)
+    for defence, rules in defences.items():
+        defended = replace(config, round=rules)
+        honest = measure(defended)
         for kind in KINDS:
             for share in SHARES:
-                attacked = writing.run(
-                    replace(config, attack=AttackOptions(kind=kind, share=share))
-                )
+                attack = AttackOptions(kind=kind, share=share)
+                attacked = measure(replace(defended, attack=attack))
                 rows.append(
                     {
                         "defence": defence,
                         "attack": kind,
                         "share": share,
-                        "honest": level(honest.before),
-                        "attacked": level(attacked.before),
-                        "lost": interval(honest.before - attacked.before),
-                        "lost when taught": interval(honest.after - attacked.after),
+                        "honest": level(honest[0]),
+                        "attacked": level(attacked[0]),
+                        "lost": interval(honest[0] - attacked[0]),
+                        "lost when taught": interval(honest[1] - attacked[1]),
                     }
                 )
     return rows
+
+
+def attacks(writing: Writing) -> list[dict[str, Any]]:
+    """The attacks on prototypes, with all defences and without."""
+
+    def measure(config: FleetConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        found = writing.run(config)
+        return found.before, found.after
+
+    return attack_rows(measure, PLAIN, DEFENCES)
 
 
 def main() -> None:

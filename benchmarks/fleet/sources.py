@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from learning import PLAIN, ROUNDS, SEED, Writing, interval, level
+from learning import PLAIN, SEED, UNMOVED, Writing, interval, level
 
 from edge_sdk import open_bundle
 from federated.fleet.options import PopulationOptions
@@ -44,7 +44,7 @@ def study(path: Path, people: PopulationOptions, data: Path, folder: Path) -> di
     population = open_population(people.source, persons, max_classes=people.max_classes, data=data)
     writing = Writing(path, population, folder, "bundle")
     config = replace(PLAIN, population=people)
-    start = writing.run(replace(config, round=replace(ROUNDS, rounds=1, server_lr=1e-9)))
+    start = writing.run(replace(config, round=UNMOVED))
     found = writing.run(config)
     return {
         "held_out": len(found.after),

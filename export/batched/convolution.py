@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from edge_sdk.errors import InvalidOptionError
 from export.convolutions import Phases
 
 
@@ -48,7 +49,13 @@ def convolve(x: Tensor, weight: Tensor, *, stride: int, padding: int) -> Tensor:
 
     Returns:
         `[tasks, n, out_height, out_width, out_channels]`.
+
+    Raises:
+        InvalidOptionError: The stride is larger than the kernel.
     """
+    if stride > weight.shape[2]:
+        msg = f"stride must be at most the kernel's size {weight.shape[2]}, got {stride}"
+        raise InvalidOptionError(msg)
     window = Window(x.shape[2], x.shape[3], weight.shape[2], stride, padding)
     result: Tensor = _convolution(x, _patches(x.detach(), window), weight, window)
     return result
@@ -136,7 +143,8 @@ def _patches(x: Tensor, window: Window) -> Tensor:
     """`[tasks, n, height, width, c]` -> `[tasks, n * outputs, kernel * kernel * c]` (im2col)."""
     tasks, n, _, _, c = x.shape
     p, k, s = window.padding, window.kernel, window.stride
-    padded = functional.pad(x, (0, 0, p, p, p, p))
+    # padding by 0 keeps a view's strides, those below are of rows that lie one after another
+    padded = functional.pad(x, (0, 0, p, p, p, p)).contiguous()
     height, width = padded.shape[2:4]
     steps = (n * height * width * c, height * width * c, s * width * c, s * c, width * c, 1)
     runs = padded.as_strided((tasks, n, *window.out, k, k * c), steps)
@@ -151,7 +159,7 @@ def _spread(grad: Tensor, weight: Tensor, window: Window) -> Tensor:
         Phases(size, out, window.kernel, s, window.padding)
         for size, out in zip(window[:2], window.out, strict=True)
     )
-    padded = functional.pad(grad, (0, 0, *columns.padding, *rows.padding))
+    padded = functional.pad(grad, (0, 0, *columns.padding, *rows.padding)).contiguous()
     height, width = padded.shape[2:4]
     counts = len(rows.starts), len(columns.starts)
     image = grad.new_empty((tasks, n, counts[0] * s, counts[1] * s, c))

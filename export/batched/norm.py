@@ -38,6 +38,9 @@ def normalised_relu(x: Tensor, scale: Tensor, shift: Tensor, norm: Norm) -> Tens
         scale: `[tasks, channels]`.
         shift: `[tasks, channels]`.
         norm: See `Norm`.
+
+    Raises:
+        NotImplementedError: In a second derivative that is to be differentiated once more.
     """
     result: Tensor = _norm_relu(x, scale, shift, norm)
     return result
@@ -106,6 +109,9 @@ class _Gradients(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
+        if torch.is_grad_enabled():  # `once_differentiable` lets `autograd.grad` pass over it
+            msg = "normalised_relu is differentiable twice; leave create_graph out the second time"
+            raise NotImplementedError(msg)
         # With g = scale * active and P(v) = v - mean(v) - normal * mean(v * normal), which is
         # symmetric, by_x was root * P(g); u, by_scales and by_shifts are cotangents of the results.
         scale, y, normal, root, active, sums, along, mean, slope = ctx.saved_tensors

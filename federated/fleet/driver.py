@@ -47,6 +47,8 @@ class VisitReport:
         closed_s: When it closed.
         available: Devices that had checked in.
         asked: Devices asked.
+        reached: Those of them that the round's tensors were sent to; in private rounds devices are
+            asked whether they are there or not.
         finished: Updates in time.
         lost_before_start: Devices lost between being asked and their first step.
         lost_training: Lost while they trained.
@@ -62,6 +64,7 @@ class VisitReport:
     closed_s: float
     available: int
     asked: int
+    reached: int
     finished: int
     lost_before_start: int
     lost_training: int
@@ -195,6 +198,7 @@ def report_of(
         closed_s=closed,
         available=available,
         asked=len(visits.devices),
+        reached=int(np.count_nonzero(visits.bytes_down)),
         finished=visits.count(Fate.FINISHED),
         lost_before_start=visits.count(Fate.LOST_BEFORE_START),
         lost_training=visits.count(Fate.LOST_TRAINING),

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     OnRound = Callable[[RoundReport, VisitReport, dict[str, Score]], None]
 
 _PRIOR_COUNT = 1.0
+_INVENTED = ("digits", "glyphs")
+_JUDGED = "fedavg"
+"""The algorithm whose candidates all devices adapt by themselves, as this SDK does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +122,10 @@ def run_fleet(
         NotEnoughClientsError: No device checked in for longer than the coordinator waits.
         MissingExtraError: The config asks for Ray, which is not installed.
     """
-    _check_together(config, algorithm, privacy)
+    _check_together(config, is_private=privacy is not None)
+    if algorithm is not None and config.ray is not None:
+        msg = "with [ray], what devices keep is in other processes; leave algorithm out"
+        raise InvalidOptionError(msg)
     if algorithm is None:
         algorithm = make_algorithm(engine, config.algorithm, threads=config.threads)
     steps = config.round.steps or None
@@ -154,7 +160,7 @@ def run_fleet(
                     traffic=Traffic(
                         bytes_down=visits.bytes_down,
                         bytes_up=visits.bytes_up,
-                        devices_down=visits.asked,
+                        devices_down=visits.reached,
                         devices_up=visits.finished + visits.late,
                     ),
                     epsilon=None if epsilon is None else epsilon(report.server_round),
@@ -183,14 +189,9 @@ def run_fleet(
     )
 
 
-def _check_together(
-    config: FleetConfig, algorithm: Algorithm | None, privacy: PrivateRounds | None
-) -> None:
-    if privacy is not None and config.algorithm.asynchronous:
+def _check_together(config: FleetConfig, *, is_private: bool) -> None:
+    if is_private and config.algorithm.asynchronous:
         msg = "who comes when he can is no random sample; private rounds are synchronous"
-        raise InvalidOptionError(msg)
-    if algorithm is not None and config.ray is not None:
-        msg = "with [ray], what devices keep is in other processes; leave algorithm out"
         raise InvalidOptionError(msg)
 
 
@@ -229,6 +230,7 @@ def simulate_fleet(
         EdgeError: As `open_bundle`, `open_population` and `run_fleet`.
     """
     out = folder / config.out
+    _check_together(config, is_private=config.privacy is not None)
     if config.evaluation is not None and config.algorithm.name != _JUDGED:
         msg = f"devices judge what they do today: evaluation is for {_JUDGED}"
         raise InvalidOptionError(msg)
@@ -247,11 +249,11 @@ def simulate_fleet(
     population = open_population(
         people.source, options, max_classes=min(classes, opened.manifest.ways), data=data
     )
-    out.mkdir(parents=True)
-    bundle = labelled(opened, population.labels, out / "start", prior_count=_PRIOR_COUNT)
-    if bundle.manifest.labels != population.labels:
+    if opened.manifest.labels not in ((), population.labels):
         msg = "the bundle names other labels than the source; start from one that names none"
         raise InvalidOptionError(msg)
+    out.mkdir(parents=True)
+    bundle = labelled(opened, population.labels, out / "start", prior_count=_PRIOR_COUNT)
     engine = Engine(bundle)
     fleet = FleetData(
         people_of(engine, population.taking_part),
@@ -331,11 +333,6 @@ def simulate_fleet(
         encoding="utf-8",
     )
     return replace(result, judged=judged)
-
-
-_INVENTED = ("digits", "glyphs")
-_JUDGED = "fedavg"
-"""The algorithm whose candidates all devices adapt by themselves, as this SDK does."""
 
 
 def people_of(engine: Engine, pool: ImagePool) -> People:

@@ -22,19 +22,28 @@ if TYPE_CHECKING:
     from federated.scores import Score
 
 _MB = 1e6
+_LINES = 20
 
 
 class FleetProgress:
-    """A bar over the rounds, with what the last one was like; nothing where no person looks on."""
+    """What the last round was like: on a bar in a terminal, elsewhere in about twenty lines a run.
 
-    def __init__(self, rounds: int) -> None:
+    Args:
+        rounds: How many there will be.
+        console: Where to; standard error by default.
+    """
+
+    def __init__(self, rounds: int, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._rounds = rounds
         self._progress = Progress(
             TextColumn("round"),
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn("{task.description}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._task = self._progress.add_task("", total=rounds)
         self._accuracy = ""
@@ -60,6 +69,10 @@ class FleetProgress:
             f"{self._accuracy}"
         )
         self._progress.update(self._task, advance=1, description=text)
+        done = report.server_round + 1
+        if not self._console.is_terminal and done * _LINES % self._rounds < _LINES:
+            line = f"round {done}/{self._rounds}: {text}"
+            self._console.print(line, soft_wrap=True, highlight=False)
 
 
 def print_result(result: FleetResult) -> None:

@@ -42,7 +42,7 @@ class Visits:
         fate: `Fate` of each.
         finish: When its update is at the server, or would have been, in virtual seconds.
         joules: Energy it spent.
-        bytes_down: Sent to it.
+        bytes_down: Sent to it; none to a device that was not there when it was asked.
         bytes_up: Sent by it.
     """
 
@@ -130,13 +130,13 @@ def visit(
         fate=fate,
         finish=finish,
         joules=seconds * of_tier("watts"),
-        bytes_down=np.full(len(chosen), float(load.bytes_down)),
+        bytes_down=np.where(until > now, float(load.bytes_down), 0.0),
         bytes_up=np.where(fate == Fate.FINISHED, float(load.bytes_up), 0.0),
     )
 
 
 def close(visits: Visits, *, replies: int, deadline: float) -> tuple[Visits, float]:
-    """Close a round at its `replies`-th update, or at `deadline`.
+    """Close a round at its `replies`-th update, or at `deadline`; so of a round that asked nobody.
 
     Returns:
         The visits, with those that came after the close `LATE`, and when the round closed.
@@ -144,7 +144,7 @@ def close(visits: Visits, *, replies: int, deadline: float) -> tuple[Visits, flo
     finished = visits.fate == Fate.FINISHED
     order = np.lexsort((visits.devices, visits.finish))
     in_time = order[finished[order] & (visits.finish[order] <= deadline)][:replies]
-    enough = len(in_time) == replies
+    enough = 0 < len(in_time) == replies
     closed = float(visits.finish[in_time[-1]]) if enough else deadline
     fate = visits.fate.copy()
     late = finished.copy()

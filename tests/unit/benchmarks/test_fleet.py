@@ -67,3 +67,13 @@ def test_every_personalized_algorithm_beats_the_shared_model_alone(
         for name, found in bundle["algorithms"].items():
             gain = found["over fedavg without personalization"]
             assert gain["low"] > 0 or name == "fedavg-global"
+
+
+def test_a_personal_part_adds_to_the_start_from_private_rounds(figures: dict[str, Any]) -> None:
+    parts = figures["private personal parts"]
+    assert "anil" in parts
+    for found in (*parts.values(), figures["learning"]["private"]):
+        assert found["privacy"]["epsilon"] <= 8
+        assert found["privacy"]["delta"] == 1e-5
+        assert found["gain before teaching"]["low"] > 0
+        assert found["personal part over the federated start"]["low"] > 0

@@ -52,6 +52,17 @@ def test_the_compiled_loss_and_gradient_are_the_plain_ones(name: str, source: Gl
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
 
+def test_another_learner_of_the_same_shapes_is_traced_anew(source: GlyphTasks) -> None:
+    sampler = EpisodeSampler(source.pool("train"), EpisodeOptions(ways=3, queries=1, draws=2))
+    batch = sampler.draw(np.random.default_rng(0))
+    truth = torch.from_numpy(batch.query_y)
+    compiled = EpisodesInParts("traced")
+    for steps in (1, 2):  # what is traced, but none of the parameters
+        learner = make_learner("linear_probe", LearnerOptions(hidden=8, steps=steps), seed=2)
+        found = compiled(learner, batch.ways, *embedded(learner, batch), truth)
+        assert found.loss == pytest.approx(episode_loss(learner, batch)[0].item(), rel=1e-5)
+
+
 def test_the_trainer_takes_the_compiled_loss_where_it_is_asked_to(
     source: GlyphTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

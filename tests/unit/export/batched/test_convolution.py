@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from edge_sdk.errors import InvalidOptionError
 from export.batched.convolution import convolve
 
 TASKS, IMAGES, CHANNELS, OUT = 2, 2, 2, 3
@@ -63,3 +64,21 @@ def test_finite_differences_agree() -> None:
 
     assert torch.autograd.gradcheck(convolved, (x, weight))
     assert torch.autograd.gradgradcheck(convolved, (x, weight))
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_images_may_be_a_view(padding: int) -> None:
+    x, weight = random_case((5, 4), 3, shared=False)
+    view = x.detach().movedim(-1, 2).contiguous().movedim(2, -1).requires_grad_()
+    assert not view.is_contiguous()
+    found = convolve(view, weight, stride=1, padding=padding)
+    torch.testing.assert_close(found, task_by_task(x, weight, 1, padding), rtol=1e-12, atol=1e-12)
+    (got,) = torch.autograd.grad((found**2).sum(), view)
+    (want,) = torch.autograd.grad((task_by_task(x, weight, 1, padding) ** 2).sum(), x)
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_a_stride_beyond_the_kernel_is_refused() -> None:
+    x, weight = random_case((5, 5), 2, shared=False)
+    with pytest.raises(InvalidOptionError, match="at most the kernel's size 2, got 3"):
+        convolve(x, weight, stride=3, padding=0)

@@ -49,3 +49,11 @@ def test_finite_differences_agree(run: int) -> None:
     case = random_case()
     assert torch.autograd.gradcheck(normalised, case)
     assert torch.autograd.gradgradcheck(normalised, case)
+
+
+def test_a_third_derivative_is_refused_and_not_wrong() -> None:
+    case = random_case()
+    value = (normalised_relu(*case, Norm(1, 0.1)) ** 3).sum()
+    (first,) = torch.autograd.grad(value, case[:1], create_graph=True)
+    with pytest.raises(NotImplementedError, match="differentiable twice"):
+        torch.autograd.grad((first**3).sum(), case[:1], create_graph=True)

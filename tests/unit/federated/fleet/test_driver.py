@@ -11,7 +11,7 @@ from federated.fleet.buffered import BufferedDriver
 from federated.fleet.config import FleetConfig
 from federated.fleet.driver import SynchronousDriver
 from federated.fleet.options import AlgorithmOptions, DropoutOptions, FleetRoundOptions
-from federated.round_core import RoundOptions, run_rounds
+from federated.round_core import RoundOptions, RoundTask, run_rounds
 from tests.unit.federated.fleet.conftest import ALWAYS, LOAD, Ones, a_fleet, quiet
 
 if TYPE_CHECKING:
@@ -54,6 +54,24 @@ def test_only_updates_in_time_are_computed_and_each_round_closes_at_enough() -> 
     assert [visits.asked for visits in driver.reports] == [30] * 3
     assert [visits.late for visits in driver.reports] == [10] * 3
     np.testing.assert_allclose(result.shared["w"], 3.0)
+
+
+def test_a_cohort_drawn_from_everyone_may_be_empty() -> None:
+    config = quiet(replies=1)
+    devices = a_fleet(config)
+    driver = SynchronousDriver(devices, config, LOAD, Ones(devices), everyone=True)
+    assert len(driver.candidates) == len(devices.ids)
+    nobody = RoundTask(
+        server_round=0,
+        cohort=(),
+        shared={"w": np.zeros(4, np.float32)},
+        bundle_digest="digest",
+        clipping_norm=1.0,
+        steps=None,
+    )
+    assert list(driver.collect(nobody)) == []
+    assert (driver.reports[0].asked, driver.reports[0].reached) == (0, 0)
+    assert driver.reports[0].closed_s == config.round.deadline_s
 
 
 def test_rounds_open_at_their_interval() -> None:

@@ -20,6 +20,7 @@ from federated.fleet.options import (
     PopulationOptions,
 )
 from federated.fleet.run import round_options, run_fleet, simulate_fleet
+from federated.privacy.options import PrivacyOptions
 from federated.simulate import SimulatedClient, simulate
 from tests.unit.federated.fleet.conftest import ALWAYS, NO_DROPOUT, some_data
 
@@ -188,6 +189,10 @@ def test_private_rounds_sample_from_all_devices_and_say_what_they_cost(
     # who had not checked in may be asked, and is lost; a reply never closes a round
     assert sum(line["fleet"]["lost_before_start"] for line in lines[1:]) > 0
     assert not any(line["fleet"]["late"] for line in lines[1:])
+    # what was sent, was sent to those who were there
+    for line in lines[1:]:
+        assert line["traffic"]["devices_down"] == line["fleet"]["reached"]
+    assert any(line["fleet"]["reached"] < line["fleet"]["asked"] for line in lines[1:])
 
 
 DISTRIBUTED = """
@@ -248,11 +253,15 @@ def test_too_little_noise_is_not_released(config_file: Path, tmp_path: Path) -> 
         assert line["given_up"] == {TooFewContributorsError.code: 1}
 
 
-def test_private_rounds_are_synchronous(gradient_engine: Engine) -> None:
+def test_private_rounds_are_synchronous(gradient_engine: Engine, tmp_path: Path) -> None:
     config = replace(CONFIG, algorithm=AlgorithmOptions(asynchronous=True))
     data = some_data(gradient_engine, PEOPLE)
     with pytest.raises(InvalidOptionError, match="private rounds are synchronous"):
         run_fleet(gradient_engine, data, config, privacy=object())  # type: ignore[arg-type]
+    private = replace(config, privacy=PrivacyOptions())
+    with pytest.raises(InvalidOptionError, match="private rounds are synchronous"):
+        simulate_fleet(private, tmp_path)
+    assert not (tmp_path / config.out).exists()
 
 
 def test_what_is_there_is_not_overwritten(config_file: Path, tmp_path: Path) -> None:
@@ -269,3 +278,4 @@ def test_a_bundle_of_other_labels_is_refused(tiny_labelled_bundle: Path, tmp_pat
     config = FleetConfig(bundle=tiny_labelled_bundle.name, population=people)
     with pytest.raises(InvalidOptionError, match="names other labels"):
         simulate_fleet(config, tmp_path)
+    assert not (tmp_path / config.out).exists()

@@ -101,6 +101,20 @@ def test_equal_times_close_a_round_at_exactly_enough() -> None:
     assert visits.count(Fate.FINISHED) == 3
 
 
+def test_a_round_that_asked_nobody_closes_at_its_deadline() -> None:
+    visits, closed = close(a_round([]), replies=0, deadline=6.0)
+    assert closed == 6.0
+    assert len(visits.fate) == 0
+
+
+def test_nothing_is_sent_to_a_device_that_is_not_there() -> None:
+    visits = visits_of(FleetConfig(availability=ALWAYS, dropout=NO_DROPOUT), until=-np.inf)
+    assert np.all(visits.fate == Fate.LOST_BEFORE_START)
+    assert not visits.bytes_down.any()
+    gone_at_once = visits_of(FleetConfig(availability=ALWAYS, dropout=NO_DROPOUT), until=0.1)
+    assert np.all(gone_at_once.bytes_down == LOAD.bytes_down)
+
+
 def test_what_is_lost_does_not_close_a_round() -> None:
     visits, closed = close(a_round([1.0, 2.0], Fate.LOST_UPLOAD), replies=1, deadline=6.0)
     assert closed == 6.0
