@@ -141,6 +141,25 @@ def test_a_round_closes_at_enough_updates_and_failures_do_not_count() -> None:
     assert sorted(replies) == ["ann", "bob"]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ModelUpdate(DIGEST, {"w": np.array([1, np.nan], np.float32)}),
+        ModelUpdate(DIGEST, {"w": np.ones(3, np.float32)}),
+        ModelUpdate("e" * 64, DELTA),
+    ],
+    ids=["not-finite", "misshapen", "other-bundle"],
+)
+def test_an_update_that_will_be_refused_closes_no_round(wrong: ModelUpdate) -> None:
+    bad = messages.encode_update(wrong, 0)
+    grid = FakeGrid(lambda msg: bad if msg.metadata.dst_node_id == 11 else GOOD)
+    grid.slow = {22: 2, 33: 10**9}
+    replies = gather(grid, min_replies=1, round_deadline_s=30)
+    assert sorted(replies) == ["ann", "bob"]
+    grid = FakeGrid(lambda _: messages.encode_update(ModelUpdate(DIGEST, DELTA), 7))  # too old
+    assert sorted(gather(grid, min_replies=1)) == sorted(NODES)
+
+
 def flower_error(object_type: str, body: str) -> Exception:
     """What Flower raises on an object that its store took but that does not hold what it says."""
     content = f"{object_type}  {len(body)}\0{body}".encode()
