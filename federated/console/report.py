@@ -58,11 +58,11 @@ def render(run: RunRecord) -> str:
 
 def _planned(run: RunRecord) -> str:
     about = run.about
-    again = f" It was resumed {_times(run.num_resumed)}." if run.num_resumed else ""
+    again = f" It was resumed {wording.times(run.num_resumed)}." if run.num_resumed else ""
     ended = f", ended {wording.moment(run.ended_at)}" if run.ended_at else ""
     return (
-        f"{number(about.num_clients)} clients could be asked, {number(about.cohort_size)} updates "
-        f"were wanted in a round. Begun {wording.moment(run.started_at)}{ended}.{again}"
+        f"{number(about.num_clients)} clients could be asked, {wording.wanted(about)} of them were "
+        f"wanted in a round. Begun {wording.moment(run.started_at)}{ended}.{again}"
     )
 
 
@@ -198,6 +198,8 @@ def _participation(run: RunRecord) -> list[str]:
         ("failed on the device", wording.total(e.failed for e in run.rounds)),
     )
     asked = sum(e.num_asked for e in run.rounds) or 1
+    given_up = wording.total(e.given_up for e in run.rounds)
+    groups = f"Masked groups that gave their sum up: {wording.counts(given_up)}."
     rows = [
         (what, wording.reason(name), number(count), percent(count / asked))
         for what, by_reason in causes
@@ -217,6 +219,7 @@ def _participation(run: RunRecord) -> list[str]:
                 else paragraph("Every device that was asked sent an update that was used."),
             ]
         ),
+        *([paragraph(groups)] if given_up else []),
     ]
 
 
@@ -306,7 +309,3 @@ def _thinned(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """A few rows, evenly, with the last; the table of rounds has all."""
     step = -(-len(rows) // _FEW) or 1
     return list(rows[::-1][::step][::-1])
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
