@@ -201,7 +201,7 @@ def _participation(run: RunRecord) -> list[str]:
     given_up = wording.total(e.given_up for e in run.rounds)
     groups = f"Masked groups that gave their sum up: {wording.counts(given_up)}."
     rows = [
-        (what, wording.reason(name), number(count), percent(count / asked))
+        (what, _unless(wording.reason(name), what), number(count), percent(count / asked))
         for what, by_reason in causes
         for name, count in by_reason.items()
     ]
@@ -309,3 +309,8 @@ def _thinned(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """A few rows, evenly, with the last; the table of rounds has all."""
     step = -(-len(rows) // _FEW) or 1
     return list(rows[::-1][::step][::-1])
+
+
+def _unless(text: str, known: str) -> str:
+    """A text, or a dash where it says what is known."""
+    return wording.NONE if text == known else text

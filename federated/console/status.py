@@ -189,7 +189,9 @@ def _rounds(run: RunRecord, last: int) -> Table:
         ]
     if run.about.budget_epsilon is not None:
         columns.append(("epsilon", lambda e: wording.epsilon(e.epsilon)))
-    columns.append(("time", lambda e: wording.seconds(e.wall_s) if e.wall_s else wording.NONE))
+    columns.append(
+        ("time", lambda e: wording.NONE if e.wall_s is None else wording.seconds(e.wall_s))
+    )
     for title, _ in columns:
         table.add_column(title, justify="right", no_wrap=True)
     for entry in run.rounds[-last:]:
