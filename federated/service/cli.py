@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from edge_sdk.errors import InvalidOptionError
 
@@ -79,7 +77,8 @@ def trial_command(
     from federated.service.trial import SIGNS, make_trial
 
     make_trial(folder, users, seed=seed)
-    typer.echo(f"{len(users)} users have taught {', '.join(SIGNS)}: {folder / 'homes'}")
+    who = f"{len(users)} users have" if len(users) > 1 else f"{users[0]} has"
+    typer.echo(f"{who} taught {', '.join(SIGNS)}: {folder / 'homes'}")
 
 
 def certificates_command(
@@ -150,10 +149,9 @@ def devices_command(config: Config, *, json_output: Json = False) -> None:
         content = {"clients": roster.clients, "num_revoked": len(roster.revoked)}
         typer.echo(json.dumps(content, indent=1, sort_keys=True))
         return
-    table = Table("client", title=f"{len(roster.revoked)} keys revoked")
     for client_id in sorted(roster.clients):
-        table.add_row(client_id)
-    Console(highlight=False).print(table)
+        typer.echo(client_id)
+    typer.echo(f"{len(roster.clients)} registered, {len(roster.revoked)} keys revoked", err=True)
 
 
 def serve_command(
