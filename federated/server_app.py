@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from federated.round_core import RoundTask
 
 _POLL_S = 0.2
+_ASK_AGAIN_S = 30.0
+"""A device that is restarted as it is asked who its user is loses the question."""
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -210,19 +212,23 @@ def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
         NotEnoughClientsError: The deadline passed first.
     """
     deadline = time.monotonic() + settings.join_deadline_s
-    asked: set[int] = set()
+    ask_at: dict[int, float] = {}
+    answered: set[int] = set()
     pending: dict[str, int] = {}
     claims: dict[str, set[int]] = {}
     while True:
-        new = sorted(set(grid.get_node_ids()) - asked)
-        asked.update(new)
-        pending.update(push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in new}))
+        now = time.monotonic()
+        online = sorted(set(grid.get_node_ids()) - answered)
+        due = [node for node in online if ask_at.get(node, now) <= now]
+        ask_at.update(dict.fromkeys(due, now + _ASK_AGAIN_S))
+        pending.update(push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in due}))
         for node, reply in pull(grid, pending):
             try:
                 client_id = messages.decode_client(content_of(reply))
             except BadUpdateError as error:
                 _log.warning("node %d does not say who its user is: %s", node, error)
                 continue
+            answered.add(node)
             if not speaks_for(node, client_id, settings):
                 _log.warning("node %d says it is a client that it was not registered for", node)
                 continue
@@ -233,7 +239,7 @@ def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
         if time.monotonic() >= deadline:
             msg = (
                 f"{len(clients)} of {settings.min_clients} clients were online after "
-                f"{settings.join_deadline_s:g} s ({len(asked)} nodes, {len(claims)} client ids); "
+                f"{settings.join_deadline_s:g} s ({len(ask_at)} nodes, {len(claims)} client ids); "
                 "start more SuperNodes with distinct client ids, or raise join_deadline_s"
             )
             raise NotEnoughClientsError(msg)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -172,12 +171,13 @@ def serve_command(
     from edge_sdk.signing import SigningKey, sign_bundle
     from federated.evaluation.cli import outcome
     from federated.evaluation.run import EvaluationReport
+    from federated.processes import end_on_sigterm
     from federated.service.config import read_config
     from federated.service.serve import serve
 
     signing_key = None if key is None else SigningKey.read(key)
     read = read_config(config)
-    _end_on_sigterm()
+    end_on_sigterm()
     report = serve(read, say=lambda line: typer.echo(line, err=True))
     if signing_key is not None and report["bundle_digest"] is not None:
         sign_bundle(read.server.out, signing_key)
@@ -233,10 +233,11 @@ def join_command(
     ] = _DEFAULT_PATIENCE_S,
 ) -> None:
     """Take part in a service's rounds with this device, until this command is ended."""
+    from federated.processes import end_on_sigterm
     from federated.service.join import JoinOptions, join
     from federated.settings import ClientSettings
 
-    _end_on_sigterm()
+    end_on_sigterm()
     client = ClientSettings(
         client_id=client_id,
         bundle=str(bundle.resolve()),
@@ -264,12 +265,3 @@ def join_command(
 
 def _absolute(path: Path | None) -> str:
     return "" if path is None else str(path.resolve())
-
-
-def _end_on_sigterm() -> None:
-    """Let a SIGTERM, too, stop what was started."""
-
-    def end(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)

@@ -209,6 +209,25 @@ def test_the_server_learns_who_is_behind_each_node() -> None:
     assert wait_for_clients(grid, settings()) == NODES  # type: ignore[arg-type]
 
 
+def test_a_device_that_lost_the_question_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("federated.server_app._ASK_AGAIN_S", 0.01)
+    names_of = {node: client for client, node in NODES.items()}
+
+    def answer(msg: Message) -> Answer:
+        node = msg.metadata.dst_node_id
+        first = next(m for m in grid.sent.values() if m.metadata.dst_node_id == node)
+        if node == 11 and msg is first:
+            return None  # it was killed as it had this one
+        if node == 22 and msg is first:
+            return Error(code=2, reason="its ClientApp crashed")
+        return messages.encode_client(names_of[node])
+
+    grid = FakeGrid(answer, NODES.values())
+    assert wait_for_clients(grid, settings(join_deadline_s=30)) == NODES  # type: ignore[arg-type]
+    asked = [msg.metadata.dst_node_id for msg in grid.sent.values()]
+    assert asked.count(33) == 1, "who has answered is left alone"
+
+
 def test_an_id_that_two_nodes_claim_takes_no_part() -> None:
     grid = FakeGrid(names({1: "ann", 2: "bob", 3: "ann", 4: "cat"}), [1, 2, 3, 4])
     assert wait_for_clients(grid, settings(min_clients=2)) == {"bob": 2, "cat": 4}  # type: ignore[arg-type]
