@@ -186,7 +186,8 @@ def serve_command(
     else:
         judged = report["evaluation"]
         found = None if judged is None else EvaluationReport.read(judged)
-        typer.echo(f"{len(report['rounds'])} rounds; {outcome(found, Path(read.server.out))}")
+        typer.echo(f"rounds done: {len(report['rounds'])}")
+        typer.echo(outcome(found, Path(read.server.out)))
 
 
 def join_command(
