@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 README_PORT = 9092
-TIMEOUT_S = 400.0
+TIMEOUT_S = 600.0
 END_S = 30.0
 
 
