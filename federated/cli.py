@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -245,6 +244,7 @@ def run_command(
     The key does not leave this process: it signs what they wrote.
     """
     from federated.deploy import DeployOptions, run_on_loopback
+    from federated.processes import end_on_sigterm
 
     signing_key = _signing_key(key)
     options = RoundOptions(
@@ -276,7 +276,7 @@ def run_command(
         sampling_rate=min(1.0, cohort / max(len(users), 1)),
         rounds=rounds,
     )
-    signal.signal(signal.SIGTERM, _end)  # so that a kill, too, stops what was started
+    end_on_sigterm()
     kept = None if private is None else ledger or homes / _LEDGER
     asked = judging.evaluation_options(judges, margin, min_judges, judge_noise)
     report = run_on_loopback(
@@ -308,10 +308,6 @@ def _setup(
 def _signing_key(path: Path | None) -> SigningKey | None:
     """The key to sign with; read before the work, so that a wrong one costs no time."""
     return None if path is None else SigningKey.read(path)
-
-
-def _end(number: int, _: object) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 def _refuse_existing(out: Path) -> None:

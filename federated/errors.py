@@ -63,3 +63,9 @@ class RunLogError(EdgeError, OSError):
     """A run log cannot be read or written, or is none."""
 
     code = "run_log"
+
+
+class RunNotBegunError(RunLogError):
+    """There is no log yet, or nothing in it."""
+
+    code = "run_not_begun"

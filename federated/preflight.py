@@ -21,9 +21,12 @@ def check_bundle(bundle: Path) -> None:
     """Refuse, before any process is started, a bundle that rounds cannot run on.
 
     Raises:
-        InvalidOptionError: It has nothing that may leave a device.
+        InvalidOptionError: It is not there, or has nothing that may leave a device.
         BadBundleError: It cannot be read.
     """
+    if not bundle.is_dir():
+        msg = f"there is no bundle at {bundle}; name the folder of the one that all devices hold"
+        raise InvalidOptionError(msg)
     if not shareable_names(open_bundle(bundle).manifest):
         msg = "rounds on this bundle can share nothing; name its labels first (federated label)"
         raise InvalidOptionError(msg)

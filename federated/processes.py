@@ -16,7 +16,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from federated.errors import DeploymentError
 
@@ -151,6 +151,15 @@ class ProcessSet:
             for pid in left:
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.05)
+
+
+def end_on_sigterm() -> None:
+    """Let a SIGTERM end this process as Ctrl-C does, so that what it started is stopped."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def marked_processes(mark: str) -> list[int]:

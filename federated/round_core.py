@@ -18,7 +18,7 @@ import numpy as np
 from edge_sdk.errors import InvalidOptionError
 from edge_sdk.grid import unflatten
 from federated.privacy.mechanism import DecodedSum, SecureSum
-from federated.rounds.admission import Admission, check_update
+from federated.rounds.admission import Admission, check_update, is_usable
 from federated.rounds.aggregation import aggregate
 from federated.rounds.planning import PrivateRounds, check_options, round_noise, round_task
 from federated.rounds.records import (
@@ -59,6 +59,7 @@ __all__ = [
     "SecureSum",
     "apply_round",
     "check_update",
+    "is_usable",
     "run_rounds",
     "sample_cohort",
     "start_state",

@@ -24,6 +24,7 @@ from federated.compress.coded_update import UpdateCode
 from federated.errors import NotEnoughClientsError
 from federated.evaluation.over_flower import judge_over_flower
 from federated.evaluation.run import evaluate_candidate, quality_of
+from federated.excluded import check_together
 from federated.grid_messages import CRASHED, TTL_SLACK_S, content_of, pull, push
 from federated.local_round import shared_tensors
 from federated.metered_grid import MeteredGrid
@@ -31,7 +32,7 @@ from federated.next_bundle import RunSummary
 from federated.outcome import write_once, write_report
 from federated.patient_grid import PatientGrid
 from federated.registered_nodes import speaks_for
-from federated.round_core import Refusal, Reply, run_rounds
+from federated.round_core import Refusal, Reply, is_usable, run_rounds
 from federated.run_files import about_run, open_run
 from federated.run_lock import hold_run
 from federated.run_log.reader import read_log
@@ -59,9 +60,10 @@ if TYPE_CHECKING:
     from federated.privacy.options import PrivacyOptions
     from federated.privacy.private_run import PrivacySetup
     from federated.round_core import RoundTask
-    from federated.secure.options import MaskingOptions
 
 _POLL_S = 0.2
+_ASK_AGAIN_S = 30.0
+"""A device that is restarted as it is asked who its user is loses the question."""
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -94,11 +96,12 @@ def run_and_write(grid: Grid, context: Context) -> None:
     """Run the rounds; write the new bundle, then the report."""
     settings, options = decode_run_config(context.run_config)
     masking, noise = decode_masking(context.run_config), decode_privacy(context.run_config)
-    privacy = private_setup(settings, noise, masking)
     evaluation = decode_evaluation(context.run_config)
+    judged_too = evaluation is not None
+    check_together(settings, options, noise, masking, judged=judged_too)
+    privacy = private_setup(settings, noise)
     masked = None
     if masking is not None:
-        judged_too = evaluation is not None
         masked = MaskedRounds.open(masking, options, noise, judged=judged_too)
     bundle = open_bundle(settings.bundle)
     checkpoint = checkpoint_path(settings)
@@ -205,33 +208,10 @@ def grid_link(grid: Grid) -> GridLink:
     )
 
 
-def private_setup(
-    settings: ServerSettings,
-    options: PrivacyOptions | None,
-    masking: MaskingOptions | None = None,
-) -> PrivacySetup | None:
-    """What a private run needs; None for one without noise.
-
-    Raises:
-        InvalidOptionError: These settings would break what the noise is scaled for.
-    """
+def private_setup(settings: ServerSettings, options: PrivacyOptions | None) -> PrivacySetup | None:
+    """What a private run needs; None for one without noise."""
     if options is None:
         return None
-    if not settings.ledger:
-        msg = "private rounds need a ledger: set it to a file that is kept as long as the users are"
-        raise InvalidOptionError(msg)
-    if options.noise == "distributed" and masking is None:
-        msg = "distributed noise needs secure aggregation, or the server sees every noised update"
-        raise InvalidOptionError(msg)
-    if options.noise == "local" and settings.update_bits:
-        msg = "local noise is added on its own grid; set update_bits to 0"
-        raise InvalidOptionError(msg)
-    if settings.min_replies:
-        msg = (
-            "min_replies closes a round at a number of replies, so that one user can displace "
-            "another, which the noise is not scaled for; close private rounds by the deadline only"
-        )
-        raise InvalidOptionError(msg)
     # dp-accounting and scipy, which no other run needs
     from federated.privacy.private_run import PrivacySetup  # noqa: PLC0415
 
@@ -249,19 +229,23 @@ def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
         NotEnoughClientsError: The deadline passed first.
     """
     deadline = time.monotonic() + settings.join_deadline_s
-    asked: set[int] = set()
+    ask_at: dict[int, float] = {}
+    answered: set[int] = set()
     pending: dict[str, int] = {}
     claims: dict[str, set[int]] = {}
     while True:
-        new = sorted(set(grid.get_node_ids()) - asked)
-        asked.update(new)
-        pending.update(push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in new}))
+        now = time.monotonic()
+        online = sorted(set(grid.get_node_ids()) - answered)
+        due = [node for node in online if ask_at.get(node, now) <= now]
+        ask_at.update(dict.fromkeys(due, now + _ASK_AGAIN_S))
+        pending.update(push(grid, {n: Message(RecordDict(), n, MessageType.QUERY) for n in due}))
         for node, reply in pull(grid, pending):
             try:
                 client_id = messages.decode_client(content_of(reply))
             except BadUpdateError as error:
                 _log.warning("node %d does not say who its user is: %s", node, error)
                 continue
+            answered.add(node)
             if not speaks_for(node, client_id, settings):
                 _log.warning("node %d says it is a client that it was not registered for", node)
                 continue
@@ -272,7 +256,7 @@ def wait_for_clients(grid: Grid, settings: ServerSettings) -> dict[str, int]:
         if time.monotonic() >= deadline:
             msg = (
                 f"{len(clients)} of {settings.min_clients} clients were online after "
-                f"{settings.join_deadline_s:g} s ({len(asked)} nodes, {len(claims)} client ids); "
+                f"{settings.join_deadline_s:g} s ({len(ask_at)} nodes, {len(claims)} client ids); "
                 "start more SuperNodes with distinct client ids, or raise join_deadline_s"
             )
             raise NotEnoughClientsError(msg)
@@ -313,10 +297,13 @@ def collect(
     deadline = time.monotonic() + settings.round_deadline_s  # sending waits for the SuperLink
     wanted = settings.min_replies or task.close_at or len(task.cohort)
     replies: list[Reply] = []
+    num_usable = 0
     while pending:
-        replies += [read_reply(clients[node], msg, coded) for node, msg in pull(grid, pending)]
-        enough = sum(reply.update is not None for reply in replies) >= wanted
-        if enough or time.monotonic() >= deadline:
+        for node, msg in pull(grid, pending):
+            reply = read_reply(clients[node], msg, coded)
+            replies.append(reply)
+            num_usable += is_usable(reply, task)
+        if num_usable >= wanted or time.monotonic() >= deadline:
             break
         time.sleep(_POLL_S)
     return replies

@@ -25,7 +25,10 @@ def status_command(
     run: RunArgument,
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on until the run ends, and wait for its log.")
+        bool,
+        typer.Option(
+            "--watch", help="Go on until the run has completed or failed; wait for its log."
+        ),
     ] = False,
     interval: Annotated[
         float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")

@@ -58,11 +58,11 @@ def render(run: RunRecord) -> str:
 
 def _planned(run: RunRecord) -> str:
     about = run.about
-    again = f" It was resumed {_times(run.num_resumed)}." if run.num_resumed else ""
+    again = f" It was resumed {wording.times(run.num_resumed)}." if run.num_resumed else ""
     ended = f", ended {wording.moment(run.ended_at)}" if run.ended_at else ""
     return (
-        f"{number(about.num_clients)} clients could be asked, {number(about.cohort_size)} updates "
-        f"were wanted in a round. Begun {wording.moment(run.started_at)}{ended}.{again}"
+        f"{number(about.num_clients)} clients could be asked, {wording.wanted(about)} of them were "
+        f"wanted in a round. Begun {wording.moment(run.started_at)}{ended}.{again}"
     )
 
 
@@ -198,8 +198,10 @@ def _participation(run: RunRecord) -> list[str]:
         ("failed on the device", wording.total(e.failed for e in run.rounds)),
     )
     asked = sum(e.num_asked for e in run.rounds) or 1
+    given_up = wording.total(e.given_up for e in run.rounds)
+    groups = f"Masked groups that gave their sum up: {wording.counts(given_up)}."
     rows = [
-        (what, wording.reason(name), number(count), percent(count / asked))
+        (what, _unless(wording.reason(name), what), number(count), percent(count / asked))
         for what, by_reason in causes
         for name, count in by_reason.items()
     ]
@@ -217,6 +219,7 @@ def _participation(run: RunRecord) -> list[str]:
                 else paragraph("Every device that was asked sent an update that was used."),
             ]
         ),
+        *([paragraph(groups)] if given_up else []),
     ]
 
 
@@ -308,5 +311,6 @@ def _thinned(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return list(rows[::-1][::step][::-1])
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+def _unless(text: str, known: str) -> str:
+    """A text, or a dash where it says what is known."""
+    return wording.NONE if text == known else text

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from federated.console import wording
-from federated.errors import RunLogError
+from federated.errors import RunNotBegunError
 from federated.run_log.reader import find_log, read_log
 from federated.run_log.records import Status
 
@@ -48,7 +48,10 @@ def render(run: RunRecord, *, last: int = LAST_ROUNDS) -> RenderableType:
 
 
 def watch(path: Path, console: Console, *, interval_s: float) -> RunRecord:
-    """Show a run until it ends; wait for its log where it has not begun.
+    """Show a run until it has completed or failed; wait for its log where it has not begun.
+
+    One that is interrupted may go on (`serve` starts a ServerApp again that died), so it is shown
+    and waited for.
 
     Args:
         path: The run, as for `find_log`.
@@ -58,14 +61,22 @@ def watch(path: Path, console: Console, *, interval_s: float) -> RunRecord:
     Raises:
         RunLogError: The log is damaged, or of a newer format.
     """
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            run = _read_begun(path)
-            waiting = Text(f"Waiting for the log of {path.name}.", style="dim")
-            live.update(waiting if run is None else render(run), refresh=True)
-            if run is not None and run.status != Status.RUNNING:
-                return run
+    shown = _read_begun(path)
+    if shown is None:  # on a line of its own, for others may write to the terminal meanwhile
+        waiting = f"Waiting for {path.name} to begin: rounds do once their devices are there."
+        console.print(Text(waiting, style="dim"))
+    while shown is None:
+        time.sleep(interval_s)
+        shown = _read_begun(path)
+    with Live(render(shown), console=console, auto_refresh=False) as live:
+        live.refresh()
+        while shown.status in (Status.RUNNING, Status.INTERRUPTED):
             time.sleep(interval_s)
+            run = read_log(find_log(path))
+            if run != shown:
+                shown = run
+                live.update(render(shown), refresh=True)
+    return shown
 
 
 def summary(run: RunRecord) -> dict[str, Any]:
@@ -88,6 +99,7 @@ def summary(run: RunRecord) -> dict[str, Any]:
         "dropped": wording.total(e.dropped for e in run.rounds),
         "refused": wording.total(e.refused for e in run.rounds),
         "failed": wording.total(e.failed for e in run.rounds),
+        "groups_given_up": wording.total(e.given_up for e in run.rounds),
         "bytes_down": down,
         "bytes_up": up,
         "bytes_down_per_device_and_round": down / devices_down if devices_down else None,
@@ -107,10 +119,9 @@ def summary(run: RunRecord) -> dict[str, Any]:
 
 def _read_begun(path: Path) -> RunRecord | None:
     try:
-        found = find_log(path)
-    except RunLogError:
+        return read_log(find_log(path))
+    except RunNotBegunError:
         return None
-    return read_log(found) if found.stat().st_size else None
 
 
 def _facts(run: RunRecord) -> Table:
@@ -118,9 +129,9 @@ def _facts(run: RunRecord) -> Table:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     about = run.about
-    resumed = f", resumed {run.num_resumed} times" if run.num_resumed else ""
+    resumed = f", resumed {wording.times(run.num_resumed)}" if run.num_resumed else ""
     table.add_row("begun", f"{wording.moment(run.started_at)}{resumed}")
-    table.add_row("clients", f"{about.num_clients}, {about.cohort_size} wanted a round")
+    table.add_row("clients", f"{about.num_clients}, {wording.wanted(about)} wanted a round")
     for name in run.measured:
         last = list(run.scores(name).values())[-1]
         table.add_row(
@@ -142,6 +153,9 @@ def _facts(run: RunRecord) -> Table:
         ("failed", (e.failed for e in run.rounds)),
     ):
         table.add_row(name, wording.counts(wording.total(parts)))
+    given_up = wording.total(e.given_up for e in run.rounds)
+    if given_up:
+        table.add_row("groups", f"gave their sum up: {wording.counts(given_up)}")
     traffic = wording.traffic_of(run)
     if traffic:
         down, up = sum(t.bytes_down for t in traffic), sum(t.bytes_up for t in traffic)
@@ -175,7 +189,9 @@ def _rounds(run: RunRecord, last: int) -> Table:
         ]
     if run.about.budget_epsilon is not None:
         columns.append(("epsilon", lambda e: wording.epsilon(e.epsilon)))
-    columns.append(("time", lambda e: wording.seconds(e.wall_s) if e.wall_s else wording.NONE))
+    columns.append(
+        ("time", lambda e: wording.NONE if e.wall_s is None else wording.seconds(e.wall_s))
+    )
     for title, _ in columns:
         table.add_column(title, justify="right", no_wrap=True)
     for entry in run.rounds[-last:]:

@@ -11,7 +11,7 @@ from federated.demo.wording import percent, size, span
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from federated.run_log.records import RunRecord, Traffic
+    from federated.run_log.records import RunAbout, RunRecord, Traffic
     from federated.scores import Score
 
 _MONTHS = (
@@ -48,6 +48,11 @@ def counts(by_reason: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason(name)}" for name, count in by_reason.items()) or "none"
 
 
+def wanted(about: RunAbout) -> str:
+    """How many updates a round is to have."""
+    return "all" if about.cohort_size >= about.num_clients else f"{about.cohort_size:,}"
+
+
 def num_bytes(value: float) -> str:
     """Bytes for people; megabytes from a million on."""
     if value >= 1e9:
@@ -63,6 +68,11 @@ def each(total_bytes: int, devices: int) -> str:
 def seconds(value: float) -> str:
     """A time for people, short ones with their first digit."""
     return f"{value:.1f} s" if value < 10 else span(value)
+
+
+def times(count: int) -> str:
+    """How often: "once", "3 times"."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def epsilon(value: float | None) -> str:

@@ -98,6 +98,20 @@ def check_update(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Re
     return reason
 
 
+def is_usable(reply: Reply, task: RoundTask) -> bool:
+    """Whether a first reply of a client of the cohort has an update that the round can use.
+
+    A driver that waits for some number of updates counts these: one that is refused closes no
+    round, or a client could keep others out by being fast and wrong.
+    """
+    update = reply.update
+    return (
+        update is not None
+        and reply.server_round in (None, task.server_round)
+        and check_update(update, task.shared, task.bundle_digest) is None
+    )
+
+
 def _check_form(update: ModelUpdate, shared: Tensors, bundle_digest: str) -> Refusal | None:
     if update.bundle_digest != bundle_digest:
         return Refusal.WRONG_BUNDLE

@@ -97,18 +97,17 @@ def round_noise(state: RunState, privacy: PrivateRounds) -> NoisePlan:
     return plan_noise(privacy.options, state.clipping_norm, size)
 
 
-def check_options(
-    options: RoundOptions, privacy: PrivateRounds | None, client_ids: Sequence[str]
-) -> None:
-    """Refuse options that break what the noise is scaled for.
+def check_noise(options: RoundOptions) -> None:
+    """Refuse, of private rounds, options that break what the noise is scaled for.
 
     Raises:
         InvalidOptionError: The options cannot be had together.
     """
-    if privacy is None:
-        return
     if options.aggregator != "mean":
-        msg = f"noise is scaled to a sum; {options.aggregator} has no bound on one user's influence"
+        msg = (
+            f"noise is scaled to a sum; {options.aggregator} has no bound on one user's influence: "
+            "set aggregator to mean"
+        )
         raise InvalidOptionError(msg)
     if options.over_selection > 1:
         msg = (
@@ -116,6 +115,19 @@ def check_options(
             "another, which the noise is not scaled for; set it to 1 in private rounds"
         )
         raise InvalidOptionError(msg)
+
+
+def check_options(
+    options: RoundOptions, privacy: PrivateRounds | None, client_ids: Sequence[str]
+) -> None:
+    """The same, now that the clients are known.
+
+    Raises:
+        InvalidOptionError: The options cannot be had together.
+    """
+    if privacy is None:
+        return
+    check_noise(options)
     if privacy.options.min_contributors > len(set(client_ids)):
         msg = f"min_contributors is above the {len(set(client_ids))} clients there are"
         raise InvalidOptionError(msg)

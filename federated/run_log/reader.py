@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from federated.errors import RunLogError
+from federated.errors import RunLogError, RunNotBegunError
 from federated.evaluation.run import EvaluationReport
 from federated.run_log.records import (
     FILE_NAME,
@@ -30,20 +30,21 @@ def find_log(run: Path) -> Path:
     both into one folder.
 
     Raises:
-        RunLogError: There is none.
+        RunNotBegunError: There is none.
     """
     beside = run.with_name(run.name + SUFFIX)
     for path in (run / FILE_NAME, beside, run):
         if path.is_file():
             return path
     msg = f"there is no run log at {run}, {beside.name} or {FILE_NAME} in it; is the run begun?"
-    raise RunLogError(msg)
+    raise RunNotBegunError(msg)
 
 
 def read_log(path: Path) -> RunRecord:
     """Read a log. A last line that is torn, or being written, is left out.
 
     Raises:
+        RunNotBegunError: No line of it is whole.
         RunLogError: It cannot be read, is of a newer format, or is damaged before its last line.
     """
     try:
@@ -70,7 +71,8 @@ def parse_log(content: bytes, *, alive: bool) -> RunRecord:
         alive: Whether a process has it open for writing.
 
     Raises:
-        RunLogError: There is no run, or a line is none of this format.
+        RunNotBegunError: There is no run in it.
+        RunLogError: A line is none of this format.
     """
     begin: Mapping[str, Any] = {}
     end: Mapping[str, Any] = {}
@@ -105,7 +107,7 @@ def parse_log(content: bytes, *, alive: bool) -> RunRecord:
             raise RunLogError(msg) from error
     if about is None or not begin:
         msg = "the run log holds no run yet"
-        raise RunLogError(msg)
+        raise RunNotBegunError(msg)
     return RunRecord(
         about=about,
         status=_status(end, alive=alive),

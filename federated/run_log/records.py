@@ -125,6 +125,7 @@ class RoundEntry:
         refused: Replies not used, by reason.
         failed: Clients that reported an error, by its code.
         lost: Devices that did not answer, by where they got lost; a simulation alone knows.
+        given_up: Groups of a masked round that gave their sum up, by the code of the error.
         clipping_norm: The bound on an update.
         noise_deviation: Of each coordinate of the released sum.
         epsilon: Spent on these users so far; None without noise, and where it was not computed.
@@ -142,6 +143,7 @@ class RoundEntry:
     refused: dict[str, int]
     failed: dict[str, int]
     lost: dict[str, int]
+    given_up: dict[str, int]
     clipping_norm: float
     noise_deviation: float
     epsilon: float | None
@@ -160,6 +162,7 @@ class RoundEntry:
             refused=_by_reason(line["refused"]),
             failed=_by_reason(line["failed"]),
             lost=_by_reason(line["lost"]),
+            given_up=_by_reason(line.get("given_up", {})),
             at=str(line["at"]),
             wall_s=_optional(line["wall_s"]),
             clipping_norm=float(line["clipping_norm"]),

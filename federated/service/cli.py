@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from edge_sdk.errors import InvalidOptionError
 
@@ -79,7 +76,8 @@ def trial_command(
     from federated.service.trial import SIGNS, make_trial
 
     make_trial(folder, users, seed=seed)
-    typer.echo(f"{len(users)} users have taught {', '.join(SIGNS)}: {folder / 'homes'}")
+    who = f"{len(users)} users have" if len(users) > 1 else f"{users[0]} has"
+    typer.echo(f"{who} taught {', '.join(SIGNS)}: {folder / 'homes'}")
 
 
 def certificates_command(
@@ -150,10 +148,9 @@ def devices_command(config: Config, *, json_output: Json = False) -> None:
         content = {"clients": roster.clients, "num_revoked": len(roster.revoked)}
         typer.echo(json.dumps(content, indent=1, sort_keys=True))
         return
-    table = Table("client", title=f"{len(roster.revoked)} keys revoked")
     for client_id in sorted(roster.clients):
-        table.add_row(client_id)
-    Console(highlight=False).print(table)
+        typer.echo(client_id)
+    typer.echo(f"{len(roster.clients)} registered, {len(roster.revoked)} keys revoked", err=True)
 
 
 def serve_command(
@@ -174,12 +171,13 @@ def serve_command(
     from edge_sdk.signing import SigningKey, sign_bundle
     from federated.evaluation.cli import outcome
     from federated.evaluation.run import EvaluationReport
+    from federated.processes import end_on_sigterm
     from federated.service.config import read_config
     from federated.service.serve import serve
 
     signing_key = None if key is None else SigningKey.read(key)
     read = read_config(config)
-    _end_on_sigterm()
+    end_on_sigterm()
     report = serve(read, say=lambda line: typer.echo(line, err=True))
     if signing_key is not None and report["bundle_digest"] is not None:
         sign_bundle(read.server.out, signing_key)
@@ -188,7 +186,8 @@ def serve_command(
     else:
         judged = report["evaluation"]
         found = None if judged is None else EvaluationReport.read(judged)
-        typer.echo(f"{len(report['rounds'])} rounds; {outcome(found, Path(read.server.out))}")
+        typer.echo(f"rounds done: {len(report['rounds'])}")
+        typer.echo(outcome(found, Path(read.server.out)))
 
 
 def join_command(
@@ -235,10 +234,11 @@ def join_command(
     ] = _DEFAULT_PATIENCE_S,
 ) -> None:
     """Take part in a service's rounds with this device, until this command is ended."""
+    from federated.processes import end_on_sigterm
     from federated.service.join import JoinOptions, join
     from federated.settings import ClientSettings
 
-    _end_on_sigterm()
+    end_on_sigterm()
     client = ClientSettings(
         client_id=client_id,
         bundle=str(bundle.resolve()),
@@ -266,12 +266,3 @@ def join_command(
 
 def _absolute(path: Path | None) -> str:
     return "" if path is None else str(path.resolve())
-
-
-def _end_on_sigterm() -> None:
-    """Let a SIGTERM, too, stop what was started."""
-
-    def end(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge_sdk.errors import InvalidOptionError
 from federated.evaluation.options import EvaluationOptions  # noqa: TC001, as the next
+from federated.excluded import check_together
 from federated.privacy.options import PrivacyOptions  # noqa: TC001, read by get_type_hints
 from federated.round_core import RoundOptions
-from federated.secure.options import MaskingOptions, check_masking
+from federated.secure.options import MaskingOptions  # noqa: TC001, as the next
 from federated.settings import SERVER_PATHS, ServerSettings, encode_run_config
 from federated.strict_toml import build, read_table
 
@@ -132,9 +133,8 @@ class CoordinatorConfig:
     deployment: DeploymentOptions = field(default_factory=DeploymentOptions)
 
     def __post_init__(self) -> None:
-        if self.masking is not None:
-            judged = self.evaluation is not None
-            check_masking(self.masking, self.rounds, self.privacy, judged=judged)
+        judged = self.evaluation is not None
+        check_together(self.server, self.rounds, self.privacy, self.masking, judged=judged)
 
     def run_config(self) -> dict[str, str | int | float]:
         """What the ServerApp is given."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sdk import open_bundle
@@ -13,11 +15,11 @@ from federated.errors import DeploymentError
 from federated.flower_app import HOST, flower_environment, free_ports, toml
 from federated.processes import ProcessSet
 from federated.service.restarts import Restarts
+from federated.service.roster import check_private_key
 from federated.settings import encode_client_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import NoReturn
 
     from federated.settings import ClientSettings
@@ -27,6 +29,7 @@ _POLL_S = 0.5
 _RETRY_S = 5.0
 _MOST_RESTARTS, _WINDOW_S = 20, 3600.0
 _REFUSED = ("[code: 2001]", "[code: 2004]")  # registration is closed; activation failed
+_CONNECT_S = 2.0
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 
 
@@ -60,18 +63,14 @@ def join(options: JoinOptions, *, say: Callable[[str], None]) -> NoReturn:
         say: Called with one line for each thing that happens.
 
     Raises:
-        InvalidOptionError: A file is missing.
+        InvalidOptionError: A file is missing, or the address or the key is none.
         BadBundleError: The bundle cannot be read.
         DeploymentError: The service refuses the key, its certificate is not of the authority, or
             the SuperNode died too often; the message has the end of the log.
 
     However it ends, no process is left.
     """
-    for what, path in (("certificate", options.authority), ("key", options.key)):
-        if not path.is_file():
-            msg = f"there is no {what} at {path}"
-            raise InvalidOptionError(msg)
-    open_bundle(options.client.bundle)
+    host, port = _check(options)
     logs, home = options.folder / "logs", options.folder / "flower"
     for folder in (logs, home):
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,6 +83,8 @@ def join(options: JoinOptions, *, say: Callable[[str], None]) -> NoReturn:
             started = time.monotonic()
             processes.start(_NAME, _command(options))
             say(f"{options.client.client_id} joins {options.superlink}")
+            if not _answers(host, port):
+                say(f"{options.superlink} does not answer yet; it is tried until it does")
             while (status := processes.exit_status(_NAME)) is None:
                 time.sleep(_POLL_S)
             with log.open("rb") as file:
@@ -97,7 +98,7 @@ def join(options: JoinOptions, *, say: Callable[[str], None]) -> NoReturn:
                 raise DeploymentError(msg)
             if not any(code in said for code in _REFUSED):
                 refused_since = None
-                say(f"the SuperNode ended with status {status}; it is started again")
+                say(f"the SuperNode ended with status {status}, see {log}; it is started again")
                 restarts.pause(f"the SuperNode ended; {processes.log_tail(_NAME)}")
                 continue
             refused_since = started if refused_since is None else refused_since
@@ -109,6 +110,44 @@ def join(options: JoinOptions, *, say: Callable[[str], None]) -> NoReturn:
                 raise DeploymentError(msg)
             say("the service refuses this device's key for now; it is tried again")
             time.sleep(min(_RETRY_S, options.patience_s))
+
+
+def _check(options: JoinOptions) -> tuple[str, int]:
+    """Refuse what no SuperNode could work with; returns the host and the port of the service."""
+    host, _, port = options.superlink.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+        msg = f"the service is named as HOST:PORT, such as localhost:9092, not {options.superlink}"
+        raise InvalidOptionError(msg)
+    client = options.client
+    for what, path in (
+        ("certificate", options.authority),
+        ("key", options.key),
+        ("key of the home", client.key_file),
+        ("identity key", client.identity_key),
+        ("roster", client.roster),
+        ("key of who signed the roster", client.authority),
+    ):
+        if path and not Path(path).is_file():
+            msg = f"there is no {what} at {path}"
+            raise InvalidOptionError(msg)
+    for what, folder in (
+        ("home; an app makes it when its user teaches", client.home),
+        ("bundle; it is the one that the coordinator serves", client.bundle),
+    ):
+        if not Path(folder).is_dir():
+            msg = f"{folder} is no {what}"
+            raise InvalidOptionError(msg)
+    check_private_key(options.key)
+    open_bundle(client.bundle)
+    return host.strip("[]"), int(port)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _command(options: JoinOptions) -> list[str]:

@@ -100,6 +100,22 @@ def read_public_key(path: Path) -> str:
     ).decode()
 
 
+def check_private_key(path: Path) -> None:
+    """Refuse a file that holds no private key that `make_keys` makes.
+
+    Raises:
+        InvalidOptionError: What to do about it.
+    """
+    try:
+        key = serialization.load_ssh_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        msg = f"{path} holds no private key of a device; make one with: edge-sdk federated keys"
+        raise InvalidOptionError(msg) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        msg = f"{path} holds a key of another kind; make one with: edge-sdk federated keys"
+        raise InvalidOptionError(msg)
+
+
 def read_roster(path: Path) -> Roster:
     """The roster in `path`; an empty one where there is no file.
 

@@ -7,6 +7,8 @@ goes on where it stopped.
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import json
 import os
 import socket
@@ -33,12 +35,13 @@ from federated.settings import checkpoint_path, refusal_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from federated.service.config import CoordinatorConfig
+    from federated.service.config import CoordinatorConfig, DeploymentOptions
 
 SUPERLINK, SUPEREXEC = "superlink", "superexec"
 PROGRAM = (sys.executable, "-m", "federated.service.flower_process")
 
 _POLL_S = 0.5
+_PORT_S = 5.0
 _CONNECT_S = 60.0
 _BEGIN_S = 120.0
 """From the start of a run until its ServerApp holds the run's lock."""
@@ -68,6 +71,7 @@ def serve(config: CoordinatorConfig, *, say: Callable[[str], None]) -> dict[str,
     files = DeploymentFiles.of(config.deployment)
     with hold_run(files.folder / "service"):
         _prepare(config, files)
+        _wait_for_free_port(config.deployment)
         environment = flower_environment(files.flower_home)
         with (
             ProcessSet(files.logs, environment) as processes,
@@ -97,6 +101,32 @@ def _prepare(config: CoordinatorConfig, files: DeploymentFiles) -> None:
         stale.unlink(missing_ok=True)
     replace_file(files.nodes, encode_nodes({}))
     write_app(files.folder / "app", config.run_config())
+
+
+def _wait_for_free_port(options: DeploymentOptions) -> None:
+    """Wait while the SuperLink of a service that was killed ends.
+
+    Raises:
+        DeploymentError: Another program listens at the port, or the address is not of this host.
+    """
+    address = ipaddress.ip_address(options.host)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    deadline = time.monotonic() + _PORT_S
+    while True:
+        try:
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((options.host, options.port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                msg = (
+                    f"the service cannot listen at {options.host}, port {options.port}: "
+                    f"{error.strerror}; set host and port in [deployment], or end what uses it"
+                )
+                raise DeploymentError(msg) from error
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 class _Service:
@@ -222,7 +252,9 @@ class _Service:
         self._run_id = self._control.start_run(self._files.folder / "app")
         self._lock_seen, self._since = False, time.monotonic()
         going_on = self._checkpoint.exists()
-        self._say("the rounds go on from their checkpoint" if going_on else "the rounds begin")
+        what = "the rounds go on from their checkpoint" if going_on else "the rounds begin"
+        wanted = self._config.server.min_clients
+        self._say(f"{what}, once enough devices are there (min_clients = {wanted})")
 
     def _is_complete(self, run_id: int) -> bool:
         """Whether the run has come to its end; one that died is forgotten, to be begun again."""

@@ -141,6 +141,25 @@ def test_a_round_closes_at_enough_updates_and_failures_do_not_count() -> None:
     assert sorted(replies) == ["ann", "bob"]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ModelUpdate(DIGEST, {"w": np.array([1, np.nan], np.float32)}),
+        ModelUpdate(DIGEST, {"w": np.ones(3, np.float32)}),
+        ModelUpdate("e" * 64, DELTA),
+    ],
+    ids=["not-finite", "misshapen", "other-bundle"],
+)
+def test_an_update_that_will_be_refused_closes_no_round(wrong: ModelUpdate) -> None:
+    bad = messages.encode_update(wrong, 0)
+    grid = FakeGrid(lambda msg: bad if msg.metadata.dst_node_id == 11 else GOOD)
+    grid.slow = {22: 2, 33: 10**9}
+    replies = gather(grid, min_replies=1, round_deadline_s=30)
+    assert sorted(replies) == ["ann", "bob"]
+    grid = FakeGrid(lambda _: messages.encode_update(ModelUpdate(DIGEST, DELTA), 7))  # too old
+    assert sorted(gather(grid, min_replies=1)) == sorted(NODES)
+
+
 def flower_error(object_type: str, body: str) -> Exception:
     """What Flower raises on an object that its store took but that does not hold what it says."""
     content = f"{object_type}  {len(body)}\0{body}".encode()
@@ -188,6 +207,25 @@ def names(table: dict[int, str]) -> Callable[[Message], Answer]:
 def test_the_server_learns_who_is_behind_each_node() -> None:
     grid = FakeGrid(names({v: k for k, v in NODES.items()}), NODES.values())
     assert wait_for_clients(grid, settings()) == NODES  # type: ignore[arg-type]
+
+
+def test_a_device_that_lost_the_question_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("federated.server_app._ASK_AGAIN_S", 0.01)
+    names_of = {node: client for client, node in NODES.items()}
+
+    def answer(msg: Message) -> Answer:
+        node = msg.metadata.dst_node_id
+        first = next(m for m in grid.sent.values() if m.metadata.dst_node_id == node)
+        if node == 11 and msg is first:
+            return None  # it was killed as it had this one
+        if node == 22 and msg is first:
+            return Error(code=2, reason="its ClientApp crashed")
+        return messages.encode_client(names_of[node])
+
+    grid = FakeGrid(answer, NODES.values())
+    assert wait_for_clients(grid, settings(join_deadline_s=30)) == NODES  # type: ignore[arg-type]
+    asked = [msg.metadata.dst_node_id for msg in grid.sent.values()]
+    assert asked.count(33) == 1, "who has answered is left alone"
 
 
 def test_an_id_that_two_nodes_claim_takes_no_part() -> None:

@@ -10,7 +10,7 @@ from edge_sdk.cli.app import app
 from federated.console.report import render
 from federated.run_log.reader import read_log
 from federated.run_log.writer import RunLog
-from tests.support.run_logs import a_finished_log, an_about, write_round
+from tests.support.run_logs import a_finished_log, a_report, an_about, write_round
 from tests.unit.federated.demo.test_report import read
 
 if TYPE_CHECKING:
@@ -73,6 +73,16 @@ def test_a_run_without_rounds_noise_or_measurements_has_a_page(tmp_path: Path) -
     read(html)
     assert "no formal privacy guarantee" in html
     assert html.count("<svg") == 1
+
+
+def test_groups_of_a_masked_round_that_gave_up_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with RunLog(path, an_about(num_clients=4)) as log:
+        log.round(a_report(0, num_accepted=0, num_missing=4, given_up={"too_few_members": 2}))
+    html = render(read_log(path))
+    assert "Masked groups that gave their sum up: 2 too few members." in html
+    assert "all of them were wanted" in html
+    assert "no reply</td><td>\N{EN DASH}</td>" in html  # the reason is the same word
 
 
 def test_a_long_run_is_no_thousands_of_bars(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from federated.console.status import render, summary, watch
 from federated.run_log.reader import read_log
 from federated.run_log.records import Status
 from federated.run_log.writer import RunLog
-from tests.support.run_logs import a_finished_log, an_about, write_round
+from tests.support.run_logs import a_finished_log, a_report, an_about, write_round
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,9 +75,43 @@ def test_watching_waits_for_the_run_and_ends_with_it(path: Path) -> None:
     thread.join()
     assert (run.status, len(run.rounds)) == (Status.COMPLETED, 2)
     text = "".join(seen)
-    assert "Waiting for the log of new.run.jsonl." in text
+    assert "Waiting for new.run.jsonl to begin" in text
+    assert text.count("Running: 1 of 3 rounds done.") == 1, "drawn when something is new"
     assert "Running: 1 of 3 rounds done." in text
     assert "Completed: 2 of 3 rounds." in text
+
+
+def test_watching_goes_on_where_a_run_is_interrupted_and_resumed(path: Path) -> None:
+    with RunLog(path, an_about()) as log:
+        write_round(log, 0)
+    seen: list[str] = []
+    console = Console(width=60, force_terminal=True, file=open_sink(seen))
+    thread = threading.Thread(target=resume_later, args=(path,))
+    thread.start()
+    run = watch(path, console, interval_s=0.02)
+    thread.join()
+    assert (run.status, run.num_resumed, len(run.rounds)) == (Status.COMPLETED, 1, 2)
+    text = "".join(seen)
+    assert "Interrupted after 1 of 3 rounds" in text
+    assert "resumed 1 times" not in text
+    assert "resumed once" in text
+
+
+def resume_later(path: Path) -> None:
+    time.sleep(0.2)
+    start = SimpleNamespace(next_round=1, reports=(a_report(0),))
+    with RunLog(path, an_about(), start) as log:  # type: ignore[arg-type]
+        write_round(log, 1)
+        log.complete(epsilon=2.0)
+
+
+def test_groups_of_a_masked_round_that_gave_up_are_shown(path: Path) -> None:
+    with RunLog(path, an_about(num_clients=4)) as log:
+        log.round(a_report(0, num_accepted=0, num_missing=4, given_up={"too_few_members": 2}))
+    text = "\n".join(shown(path))
+    assert "gave their sum up: 2 too few members" in text
+    assert "4, all wanted a round" in text
+    assert summary(read_log(path))["groups_given_up"] == {"too_few_members": 2}
 
 
 def run_slowly(path: Path) -> None:
@@ -106,9 +141,11 @@ def test_the_command_prints_tables_or_json_and_fails_where_the_run_did(path: Pat
     content = json.loads(run.stdout)
     assert content["status"] == "completed"
     assert [entry["server_round"] for entry in content["per_round"]] == [0, 1, 2]
+    run = CliRunner().invoke(app, ["federated", "status", str(path), "--watch"])
+    assert run.exit_code == 0
     with RunLog(path, an_about()):
         pass
-    run = CliRunner().invoke(app, ["federated", "status", str(path), "--watch"])
+    run = CliRunner().invoke(app, ["federated", "status", str(path)])
     assert run.exit_code == 1
     run = CliRunner().invoke(app, ["federated", "status", str(path), "--watch", "--json"])
     assert "--watch is for people" in run.stderr

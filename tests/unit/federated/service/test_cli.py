@@ -77,7 +77,7 @@ def test_serve_signs_what_the_rounds_wrote_and_keeps_the_key(
     run("init")
     status, output = run("serve", "coordinator.toml", "--key", "release.pem")
     assert status == 0, output
-    assert "3 rounds; new bundle:" in output
+    assert "rounds done: 3\nnew bundle:" in output
     assert open_bundle(tmp_path / "next-bundle", trust=policy(key)).manifest.version == 2
     assert "release" not in repr(given)
 

@@ -117,6 +117,44 @@ def test_what_masks_exclude_is_refused_when_the_file_is_read(
         read_config(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[rounds]\naggregator = "median"\n[privacy]', "set aggregator to mean"),
+        ("[rounds]\nover_selection = 1.5\n[privacy]", "over_selection closes a round"),
+        ("[server]\nmin_replies = 2\n[privacy]", "close private rounds by the deadline"),
+        ("[server]\nupdate_bits = 8\n[privacy]\nnoise = 'local'\nsampling = 'fixed'", "own grid"),
+        (
+            "[privacy]\nnoise = 'distributed'\nsampling = 'fixed'\nmin_contributors = 2",
+            "secure aggregation",
+        ),
+        ("[server]\nmin_replies = 2\n[masking]\nroster = 'r'\nauthority = 'a'", "stage_deadline_s"),
+        ("[server]\nupdate_bits = 8\n[masking]\nroster = 'r'\nauthority = 'a'", "value_bits"),
+    ],
+)
+def test_what_excludes_each_other_is_refused_when_the_file_is_read(
+    file: Path, text: str, says: str
+) -> None:
+    file.write_text(text)
+    with pytest.raises(InvalidOptionError, match=says):
+        read_config(file)
+
+
+def test_optimizers_and_aggregators_reach_the_server_app(file: Path) -> None:
+    for text, wanted in (
+        ("server_optimizer = 'momentum'\nmomentum = 0.8", {"momentum": 0.8}),
+        ("server_optimizer = 'adam'\nadaptivity = 0.1", {"adaptivity": 0.1}),
+        ("aggregator = 'median'", {}),
+        ("aggregator = 'trimmed_mean'\ntrim_share = 0.2", {"trim_share": 0.2}),
+    ):
+        file.write_text(f"[rounds]\n{text}\nover_selection = 1.5\n")
+        _, rounds = decode_run_config(read_config(file).run_config())
+        key, value = text.splitlines()[0].split(" = ")
+        assert getattr(rounds, key) == value.strip("'")
+        assert rounds.over_selection == 1.5
+        assert all(getattr(rounds, name) == of for name, of in wanted.items())
+
+
 def test_paths_are_relative_to_the_file(file: Path) -> None:
     file.write_text('[server]\nbundle = "b"\nout = "/o"\nledger = "l"\n[deployment]\nfolder = "d"')
     read = read_config(file)

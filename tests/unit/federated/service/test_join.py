@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +13,7 @@ from federated.errors import DeploymentError
 from federated.service import join as module
 from federated.service.join import JoinOptions, join
 from federated.service.restarts import Restarts
+from federated.service.roster import make_keys
 from federated.settings import ClientSettings
 
 if TYPE_CHECKING:
@@ -54,8 +56,9 @@ class Nodes:
 
 @pytest.fixture
 def options(tmp_path: Path, tiny_labelled_bundle: Path) -> JoinOptions:
-    for name in ("ca.pem", "device.key"):
-        (tmp_path / name).touch()
+    (tmp_path / "ca.pem").touch()
+    (tmp_path / "home").mkdir()
+    make_keys(tmp_path / "device.key")
     return JoinOptions(
         superlink="localhost:9",
         authority=tmp_path / "ca.pem",
@@ -88,9 +91,7 @@ def test_a_key_that_is_refused_says_what_to_register(
 def test_a_key_that_is_refused_after_a_crash_is_tried_again(
     options: JoinOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient = JoinOptions(
-        **{name: getattr(options, name) for name in JoinOptions.__slots__} | {"patience_s": 60.0}
-    )
+    patient = replace(options, patience_s=60.0)
     words = ["a crash", REFUSED, REFUSED, "CERTIFICATE_VERIFY_FAILED"]
     with pytest.raises(DeploymentError, match="is not of the authority"):
         run(patient, words, monkeypatch)
@@ -111,3 +112,45 @@ def test_a_missing_file_is_named(
     (tmp_path / name).unlink()
     with pytest.raises(InvalidOptionError, match=name):
         run(options, [], monkeypatch)
+
+
+@pytest.mark.parametrize("where", ["localhost", "localhost:", ":9092", "localhost:x", "h:70000"])
+def test_an_address_without_a_host_or_a_port_is_refused(
+    options: JoinOptions, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    with pytest.raises(InvalidOptionError, match="HOST:PORT"):
+        run(replace(options, superlink=where), [], monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"home": "nowhere"}, "nowhere is no home"),
+        ({"bundle": "nowhere"}, "nowhere is no bundle"),
+        ({"identity_key": "nowhere"}, "no identity key at nowhere"),
+        ({"roster": "nowhere"}, "no roster at nowhere"),
+        ({"key_file": "nowhere"}, "no key of the home at nowhere"),
+    ],
+)
+def test_what_rounds_would_lack_later_is_missed_now(
+    options: JoinOptions, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], says: str
+) -> None:
+    client = replace(options.client, **changes)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match=says):
+        run(replace(options, client=client), [], monkeypatch)
+
+
+def test_a_file_that_is_no_private_key_is_refused(
+    options: JoinOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = options.key.with_name("device.key.pub")
+    with pytest.raises(InvalidOptionError, match="no private key of a device"):
+        run(replace(options, key=public), [], monkeypatch)
+
+
+def test_a_service_that_is_not_there_yet_is_waited_for_aloud(
+    options: JoinOptions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DeploymentError):
+        run(options, ["CERTIFICATE_VERIFY_FAILED"], monkeypatch)
+    assert "localhost:9 does not answer yet" in capsys.readouterr().out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,6 +227,23 @@ def test_a_new_bundle_that_exists_is_refused_unless_a_run_was_interrupted(
         service._prepare(config, files)
     checkpoint_path(config.server).touch()
     service._prepare(config, files)
+
+
+def test_a_port_that_another_program_uses_is_refused_by_name(
+    config: CoordinatorConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_PORT_S", 0.05)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        taken = replace(config, deployment=replace(config.deployment, port=port))
+        with pytest.raises(DeploymentError, match=rf"port {port}: .*\[deployment\]"):
+            service.serve(taken, say=print)
+    service._wait_for_free_port(taken.deployment)
+    elsewhere = replace(config.deployment, host="192.0.2.1")  # an address for documents
+    with pytest.raises(DeploymentError, match=r"cannot listen at 192\.0\.2\.1"):
+        service._wait_for_free_port(elsewhere)
 
 
 def test_two_services_do_not_share_a_folder(
