@@ -51,7 +51,7 @@ def test_every_learner_computes_where_its_weights_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["tpu", "mps", "cuda:99", "0.5"])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(InvalidOptionError, match="device must be|is not there"):
+    with pytest.raises(InvalidOptionError, match=r"device must be|is not there"):
         Placement.named(name)
 
 
