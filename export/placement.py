@@ -58,9 +58,7 @@ class Placement:
             raise InvalidOptionError(msg)
         if device.type == "cuda":
             found = torch.cuda.device_count()
-            index = device.index
-            if index is None:
-                index = int(os.environ.get("LOCAL_RANK", "0"))
+            index = device.index if ":" in name else int(os.environ.get("LOCAL_RANK", "0"))
             if index >= found:
                 msg = (
                     f"{name} is not there: this PyTorch sees {found} GPUs; use --device cpu, or "
