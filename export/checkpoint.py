@@ -105,7 +105,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         verified = _verified(path.read_bytes())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a damaged one may name a deprecated type
-            content = torch.load(io.BytesIO(verified), weights_only=True)
+            content = torch.load(io.BytesIO(verified), map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         msg = f"{path} is damaged or not a checkpoint"
         raise CheckpointError(msg) from error

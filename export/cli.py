@@ -94,6 +94,13 @@ def train(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File to resume from and to write to.", show_default=False)
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where to train: cpu, cuda or cuda:N; with torchrun one GPU each.")
+    ] = "cpu",
+    mixed_precision: Annotated[
+        bool,
+        typer.Option("--mixed-precision", help="Embed training images in bfloat16, for GPUs."),
+    ] = False,
     calibrate: Annotated[
         bool, typer.Option(help="Fit how confident predictions are, on validation classes.")
     ] = True,
@@ -112,6 +119,7 @@ def train(
     from export.learners.base import LearnerOptions
     from export.learners.registry import make_learner
     from export.pipeline import ExportOptions, export_bundle
+    from export.placement import Placement
     from export.progress import show_progress
     from export.quantize import check_bits
     from export.ranks import joined_ranks
@@ -133,6 +141,7 @@ def train(
         weights=None if weights is None else weights.value,
         weight_bits=check_bits(weight_bits),
     )
+    placement = Placement.named(device, mixed_precision=mixed_precision)
     chosen = dict(_read_setting(text) for text in settings or ())
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -173,6 +182,7 @@ def train(
             checkpoint=checkpoint,
             progress=progress,
             ranks=ranks,
+            placement=placement,
         )
     if not ranks.is_first:  # the first one exports
         return

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from export.learners.adaptation import adapt_all, predict_both, predict_mean
 from export.learners.many_tasks import ManyTasks
+from export.placement import ON_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from export.learners.base import Learner
+    from export.placement import Placement
     from export.tasks.base import EpisodeBatch
 
 
 def episode_loss(
-    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+    learner: Learner,
+    batch: EpisodeBatch,
+    images: Tensor | None = None,
+    *,
+    placement: Placement = ON_CPU,
 ) -> tuple[Tensor, Tensor]:
     """Adapt to each support set, score each query set, average.
 
@@ -31,14 +37,16 @@ def episode_loss(
         learner: In train or eval mode.
         batch: Which images serve what.
         images: `[num_images, *input_shape]` to use in place of those of `batch`.
+        placement: How images are embedded; the device is the learner's.
 
     Returns:
         Mean cross-entropy on the query sets in nats, `[]`, differentiable in the
         meta-parameters, and mean accuracy, `[]`, without a gradient. Of a regression, see
         `value_loss`.
     """
-    prediction, variance = episode_predictions(learner, batch, images)
-    answers = torch.from_numpy(batch.query_y)
+    episodes = embedded(learner, batch, images, placement=placement)
+    prediction, variance = mapped_predictions(learner, batch.ways, *episodes)
+    answers = torch.from_numpy(batch.query_y).to(prediction.device)
     if learner.options.task == "regression":
         return value_loss(prediction, variance, answers.to(prediction.dtype))
     loss = functional.cross_entropy(prediction.flatten(0, 1), answers.flatten())
@@ -80,23 +88,27 @@ def episode_predictions(
 
 
 def embedded(
-    learner: Learner, batch: EpisodeBatch, images: Tensor | None = None
+    learner: Learner,
+    batch: EpisodeBatch,
+    images: Tensor | None = None,
+    *,
+    placement: Placement = ON_CPU,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Features of the support sets, their labels or values, and features of the query sets.
 
-    The first axis of each is that of the episodes.
+    The first axis of each is that of the episodes; all are on the learner's device.
     """
     if images is None:
         images = torch.from_numpy(batch.images)
-    features = learner.embed(images.to(next(learner.parameters()).dtype))
-    answers = torch.from_numpy(batch.support_y)
+    like = next(learner.parameters())
+    features = placement.features(learner.embed, images.to(like))
+    answers = torch.from_numpy(batch.support_y).to(like.device)
     if answers.is_floating_point():
         answers = answers.to(features.dtype)
-    return (
-        features[torch.from_numpy(batch.support)],
-        answers,
-        features[torch.from_numpy(batch.query)],
+    support, query = (
+        torch.from_numpy(rows).to(like.device) for rows in (batch.support, batch.query)
     )
+    return features[support], answers, features[query]
 
 
 def mapped_predictions(

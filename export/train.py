@@ -23,6 +23,7 @@ from export.checkpoint import (
 from export.draws import Draws
 from export.episode_loss import episode_loss
 from export.objectives.registry import make_objective
+from export.placement import ON_CPU, Placement
 from export.progress import TrainEvent
 from export.ranks import Ranks, running_statistics
 from export.tasks.base import TRAIN, VALIDATION
@@ -57,6 +58,7 @@ def train(
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
     ranks: Ranks = ALONE,
+    placement: Placement = ON_CPU,
     background: bool = True,
 ) -> TrainReport:
     """Meta-train `learner` in place.
@@ -73,6 +75,8 @@ def train(
         ranks: The processes that train together. Each calls this with equal arguments and draws
             `options.episodes` of its own; they step by the mean gradient. Rank 0 validates and
             writes the checkpoint, which as many ranks can go on from.
+        placement: Where steps are computed, and in which precision. The learner is on the CPU again
+            at the end.
         background: Draw the next training data in a thread while a step computes. It changes
             nothing in the result.
 
@@ -82,13 +86,16 @@ def train(
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the one to go on from is of another run.
-        InvalidOptionError: The trunk of `start` does not fit.
+        InvalidOptionError: The trunk of `start` does not fit, or mixed precision the learner.
         DivergedError: The loss stopped being finite; the newest checkpoint is untouched.
         NotEnoughImagesError: A pool cannot supply the episodes.
         NoSuchSplitError: The source has no split to train or validate on.
     """
+    placement.check(learner)
     started_with = None if start is None else start_from(learner, start)
-    run = _Run(learner, source, options, checkpoint, clock, ranks, started_with, background)
+    run = _Run(
+        learner, source, options, checkpoint, clock, ranks, placement, started_with, background
+    )
     with closing(run.draws):
         while (reason := run.stopped_by) is None:
             loss, accuracy = run.step()
@@ -109,12 +116,16 @@ class _Run:
         path: Path | None,
         clock: Callable[[], float],
         ranks: Ranks,
+        placement: Placement,
         started_with: str | None,
         background: bool,
     ) -> None:
         self.learner, self.options, self.path, self.clock = learner, options, path, clock
         self.ranks = ranks
         self.objective = make_objective(learner, source.pool(TRAIN), options)
+        self.objective.placement = placement
+        for module in (learner, self.objective):  # before the optimizer takes hold of parameters
+            module.to(placement.device)
         self.validation_sampler = (
             None
             if options.validation is None
@@ -136,6 +147,8 @@ class _Run:
         if path is not None:
             self.identity = _identity(learner, source, options, ranks)
             self.identity["start"] = started_with
+            if placement.mixed_precision:
+                self.identity["mixed_precision"] = True
             exists = ranks.is_first and path.exists()
             saved = ranks.from_first(read_checkpoint(path) if exists else None)
             if saved is not None:
@@ -204,7 +217,7 @@ class _Run:
         if self.best_weights is not None:
             self.learner.load_state_dict(self.best_weights)
         self.ranks.copy_from_first(self.learner)
-        self.learner.eval()
+        self.learner.eval().cpu()
         return TrainReport(
             steps=self.steps,
             seconds=self.seconds,
@@ -330,7 +343,9 @@ def _identity(
 
 
 def _copy_weights(module: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    return {
+        name: tensor.detach().to("cpu", copy=True) for name, tensor in module.state_dict().items()
+    }
 
 
 def _stop_reason(name: str | None) -> StopReason | None:

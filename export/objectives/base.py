@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from export.augment import augment
+from export.placement import ON_CPU
 from export.tasks.sampler import EpisodeSampler
 
 if TYPE_CHECKING:
     import numpy as np
 
     from export.learners.base import Learner
+    from export.placement import Placement
     from export.tasks.base import EpisodeBatch, ImagePool
     from export.tasks.functions import FunctionPool
     from export.train_options import TrainOptions
@@ -50,6 +52,8 @@ class Objective(nn.Module, ABC, Generic[Drawn]):
     """
 
     name: ClassVar[str]
+    placement: Placement = ON_CPU
+    """How `measure` embeds images; its device is the learner's."""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Drawn:

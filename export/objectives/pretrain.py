@@ -77,7 +77,9 @@ class Pretrain(Objective[Examples]):
         """See `Objective`."""
         del fraction
         x, labels = drawn
-        z = functional.normalize(learner.represent(x.to(self.classifier.dtype)), dim=-1)
+        labels = labels.to(self.classifier.device)
+        found = self.placement.features(learner.represent, x.to(self.classifier))
+        z = functional.normalize(found, dim=-1)
         cosines = z @ functional.normalize(self.classifier, dim=-1).T
         logits = torch.exp(self.log_scale) * cosines
         loss = functional.cross_entropy(logits, labels)

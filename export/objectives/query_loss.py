@@ -42,21 +42,22 @@ class QueryLoss(EpisodeObjective):
         values = learner.options.task == "regression"
         last_step = values or learner.steps == 1 or fraction >= until
         if self.options.compile or (last_step and isinstance(learner, ManyTasks)):
-            support, labels, query = embedded(learner, batch, images)
-            truth = torch.from_numpy(batch.query_y)
+            support, labels, query = embedded(learner, batch, images, placement=self.placement)
+            truth = torch.from_numpy(batch.query_y).to(query.device)
             exact = self.in_parts(learner, batch.ways, support, labels, query, truth)
             return OuterLoss(loss=exact.surrogate, shown=exact.loss, accuracy=exact.accuracy)
         if last_step:
-            loss, accuracy = episode_loss(learner, batch, images)
+            loss, accuracy = episode_loss(learner, batch, images, placement=self.placement)
             return OuterLoss(loss=loss, shown=loss.item(), accuracy=accuracy.item())
-        logits = mapped_logits_by_step(learner, batch.ways, *embedded(learner, batch, images))
-        labels = torch.from_numpy(batch.query_y)
+        episodes = embedded(learner, batch, images, placement=self.placement)
+        logits = mapped_logits_by_step(learner, batch.ways, *episodes)
+        labels = torch.from_numpy(batch.query_y).to(logits[0].device)
         losses = torch.stack(
             [functional.cross_entropy(step.flatten(0, 1), labels.flatten()) for step in logits]
         )
         with torch.no_grad():
             accuracy = (logits[-1].argmax(-1) == labels).to(losses.dtype).mean()
-        loss = losses @ step_weights(learner.steps, fraction / until).to(losses.dtype)
+        loss = losses @ step_weights(learner.steps, fraction / until).to(losses)
         return OuterLoss(loss=loss, shown=losses[-1].item(), accuracy=accuracy.item())
 
 

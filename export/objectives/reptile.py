@@ -64,17 +64,17 @@ class Reptile(EpisodeObjective):
 def _minibatches(learner: Learner, batch: EpisodeBatch, images: Tensor) -> tuple[Tensor, Tensor]:
     """The episodes' images in minibatches: features `[episodes, parts, n, ...]`, labels alike."""
     with torch.no_grad():
-        features = learner.embed(images.to(next(learner.parameters()).dtype))
+        features = learner.embed(images.to(next(learner.parameters())))
     ways, episodes = batch.ways, len(batch.support)
     shots = batch.support.shape[1] // ways
     by_class = torch.cat(
         [
-            torch.from_numpy(rows).reshape(episodes, ways, -1)
+            torch.from_numpy(rows).to(features.device).reshape(episodes, ways, -1)
             for rows in (batch.support, batch.query)
         ],
         dim=-1,
     )
     parts = by_class.shape[-1] // shots
     rows = by_class[..., : parts * shots].reshape(episodes, ways, parts, shots)
-    labels = torch.arange(ways)[:, None].expand(episodes, parts, ways, shots)
+    labels = torch.arange(ways, device=rows.device)[:, None].expand(episodes, parts, ways, shots)
     return features[rows.transpose(1, 2).flatten(2)], labels.flatten(2)
