@@ -56,10 +56,14 @@ class Threads:
     def add(self, work: Callable[[int], object]) -> None:
         self._threads.append(threading.Thread(target=self._repeat, args=(work,)))
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float, *, enough: Callable[[], bool]) -> None:
+        """Run for `seconds`, and on a busy machine for up to a minute more, until it is enough."""
         for thread in self._threads:
             thread.start()
-        self._stop.wait(seconds)
+        least = time.monotonic() + seconds
+        while not self._stop.wait(0.05) and (now := time.monotonic()) < least + 60:
+            if now >= least and enough():
+                break
         self._stop.set()
         for thread in self._threads:
             thread.join(60)
@@ -140,9 +144,14 @@ class User:
                 current = published[version]
                 prediction = engine.predict(features, current.state)
                 assert answer_of(read_prediction(prediction, current)) == answer, version
-        assert self.did["predicted"] > NUM_PREDICTING
-        assert self.did["adapted"] > 1
-        assert len(set().union(*self.seen)) > 1, "no thread saw a change"
+        assert self.saw_changes
+
+    @property
+    def saw_changes(self) -> bool:
+        """Whether enough happened for the answers to tell anything."""
+        versions: set[int] = set().union(*map(list, self.seen))
+        often = self.did["predicted"] > NUM_PREDICTING and self.did["adapted"] > 1
+        return often and len(versions) > 1
 
 
 @pytest.mark.parametrize("learner", ["closed_form", "gradient"])
@@ -171,7 +180,7 @@ def test_every_answer_is_of_the_version_it_names(
             threads.add(user.predicting())
         threads.add(user.adapt)
         threads.add(user.change)
-        threads.run(SECONDS)
+        threads.run(SECONDS, enough=lambda: user.saw_changes)
         last = personal.version, personal.state.to_bytes()
     user.check(bundle, published)
     with Personalizer(bundle, home=tmp_path / "home") as again:
