@@ -120,16 +120,18 @@ def compare(steps: int, rounds: int, *, compile_too: bool) -> dict[str, object]:
 
 
 def time_in_turns(
-    routes: dict[str, Callable[[], object]], rounds: int
+    routes: dict[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.process_time,
 ) -> dict[str, dict[str, float]]:
-    """Median, least and largest process CPU time of each, in ms."""
+    """Median, least and largest time of each, in ms."""
     found: dict[str, list[float]] = {name: [] for name in routes}
     for i in range(rounds + 1):
         for name, route in routes.items():
-            started = time.process_time()
+            started = clock()
             route()
             if i > 0:  # the first round warms up
-                found[name].append(1e3 * (time.process_time() - started))
+                found[name].append(1e3 * (clock() - started))
     return {
         name: {
             "median_ms": round(statistics.median(times), 1),
@@ -161,7 +163,15 @@ def protonet(rounds: int) -> dict[str, object]:
         optimizer.step()
 
     times = time_in_turns({"step": step}, rounds)["step"]
-    return {"cpu_ms": times, "episodes_per_cpu_second": round(1e3 / times["median_ms"], 2)}
+    torch.set_num_threads(2)
+    both = time_in_turns({"step": step}, rounds, time.perf_counter)["step"]
+    torch.set_num_threads(1)
+    return {
+        "cpu_ms": times,
+        "episodes_per_cpu_second": round(1e3 / times["median_ms"], 2),
+        "ms_with_two_threads": both,
+        "episodes_per_second_with_two_threads": round(1e3 / both["median_ms"], 2),
+    }
 
 
 def main() -> None:

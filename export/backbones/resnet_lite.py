@@ -17,6 +17,9 @@ from export.backbones.conv4 import NORM_EPS
 if TYPE_CHECKING:
     from torch import Tensor
 
+_SHIFTS = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
+"""Corners of the crops of an image that has a border of one pixel: itself first."""
+
 
 class ResNetLite(nn.Module):
     """`[n, c, h, w]` -> `[n, dim]`: a strided stem, two strided residual blocks, average pooling.
@@ -46,22 +49,24 @@ class ResNetLite(nn.Module):
 
 
 class ShiftedResNetLite(ResNetLite):
-    """ResNet-lite whose features, outside training, are the mean over two small shifts.
+    """ResNet-lite whose features, outside training, are the mean over an image and four shifts.
 
     A network with strides answers differently to an image that moved by a pixel (R. Zhang, "Making
-    Convolutional Networks Shift-Invariant Again", ICML 2019); the mean over a pixel up-left and a
-    pixel down-right evens that out, as test-time augmentation does, inside the exported graph. It
-    embeds twice; weights and training are those of `ResNetLite`. On Omniglot's validation
-    characters, 20-way one-shot, it takes 97.2 % to 97.6 %; four shifts and five give 97.7 %.
+    Convolutional Networks Shift-Invariant Again", ICML 2019); the mean with a pixel up, down, left
+    and right evens that out, as test-time augmentation does, inside the exported graph. Embedding
+    takes five times as long; weights and training are those of `ResNetLite`. Of Omniglot's
+    validation characters, 20-way one-shot, one network told 97.23 % as it was, 97.47 % over two
+    diagonal shifts, 97.53 % over four, and 97.57 % so.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed images; zeros enter at the borders."""
         if self.training:
             return super().forward(x)
+        height, width = x.shape[-2:]
         padded = functional.pad(x, (1, 1, 1, 1))
-        shifted = torch.cat([padded[..., 2:, 2:], padded[..., :-2, :-2]])
-        return super().forward(shifted).reshape(2, -1, self.dim).mean(0)
+        shifted = [padded[..., i : i + height, j : j + width] for i, j in _SHIFTS]
+        return super().forward(torch.cat(shifted)).reshape(len(_SHIFTS), -1, self.dim).mean(0)
 
 
 class _Residual(nn.Module):

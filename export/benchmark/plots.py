@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -13,17 +14,18 @@ from export.benchmark.run import Row, figure
 from export.benchmark.waves import TAUGHT_POINTS, one_function, points_on_one_side
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
     from edge_sdk import ValuePrediction
-    from export.benchmark.config import Suite
+    from export.benchmark.config import Cell, Suite
     from export.tasks.functions import FunctionPool
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
+from matplotlib.transforms import Bbox
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "edge-sdk",
@@ -31,53 +33,115 @@ _STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "font.size": 9,
 }
-_MARKERS = "osv^D<>pXP*h"
+_MARKERS = "osv^D<>"
+_LINES = len(_MARKERS)
+"""Learning curves of one panel."""
+_NEAR = 12
+_OFFSETS = [
+    (right, up) for up in (-2, 4, -8, 11, -15, 18, -22, 26, -30, 34, -38, 42) for right in (5, -5)
+]
+"""Where the name of a point may stand, in points from it, nearest first."""
 _BLUE = "#2563eb"
 
 
 def plot_curves(rows: Sequence[Row], suite: Suite, seed: int, path: Path) -> None:
-    """Accuracy over shots, with 95 % intervals."""
+    """Error over shots, with 95 % intervals; a panel for every few learners, the others in grey."""
     cells = curve_cells(suite)
+    curves = [_curve(row, suite, cells, seed) for row in rows]
+    panels = math.ceil(len(rows) / _LINES)
+    columns, lines = min(panels, 2), math.ceil(panels / 2)
     with mpl.rc_context(_STYLE):
-        figure_, axes = plt.subplots(figsize=(6.4, 4.4))
-        for i, row in enumerate(rows):
-            found = [figure(row, suite, "int8", cell, seed) for cell in cells]
-            known = [(c.shots, f) for c, f in zip(cells, found, strict=True) if f is not None]
-            axes.errorbar(
-                [shots for shots, _ in known],
-                [100 * f["accuracy"] for _, f in known],
-                [100 * f["half_width"] for _, f in known],
-                label=row.plan.label,
-                marker=_MARKERS[i % len(_MARKERS)],
-                markersize=4,
-                linewidth=1,
-            )
-        axes.set_xscale("log")
-        axes.set_xticks(list(suite.curve), [str(shots) for shots in suite.curve])
-        axes.minorticks_off()
-        axes.set_xlabel("shots")
-        axes.set_ylabel("query accuracy, %")
-        axes.legend(fontsize=6, ncols=2)
+        figure_, grid = plt.subplots(
+            lines, columns, figsize=(1.2 + 3.2 * columns, 0.6 + 2.6 * lines),
+            sharex=True, sharey=True, squeeze=False,
+        )  # fmt: skip
+        for k, axes in enumerate(grid.flat):
+            own = range(k * _LINES, min((k + 1) * _LINES, len(rows)))
+            axes.set_visible(len(own) > 0)
+            for i, (shots, error, half_width) in enumerate(curves):
+                if i not in own:
+                    axes.plot(shots, error, color="0.85", linewidth=0.7, zorder=1)
+                    continue
+                axes.errorbar(
+                    shots, error, half_width, label=rows[i].plan.label, zorder=2,
+                    marker=_MARKERS[i % _LINES], markersize=4, linewidth=1,
+                )  # fmt: skip
+            if own:
+                axes.legend(fontsize=6)
+        first = grid[0, 0]
+        first.set_xscale("log")
+        first.set_xticks(list(suite.curve), [str(shots) for shots in suite.curve])
+        _errors_upwards(first)
+        for axes in grid.flat:
+            axes.minorticks_off()
+        figure_.supxlabel("shots", fontsize=9)
+        figure_.supylabel(_error_name(cells[0]), fontsize=9)
         _save(figure_, path)
 
 
 def plot_cost(rows: Sequence[Row], suite: Suite, seed: int, path: Path) -> None:
-    """Accuracy against the time of one adaptation."""
+    """Error against the time of one adaptation."""
     cell = suite.cells[0]
     with mpl.rc_context(_STYLE):
-        figure_, axes = plt.subplots(figsize=(6.4, 4.4))
-        for i, row in enumerate(rows):
+        figure_, axes = plt.subplots(figsize=(7.2, 4.6))
+        places: dict[str, tuple[float, float]] = {}
+        for row in rows:
             found = figure(row, suite, "int8", cell, seed)
-            if found is None:
-                continue
-            place = (found["adapt_ms"], 100 * found["accuracy"])
-            axes.plot(*place, marker=_MARKERS[i % len(_MARKERS)], color="C0")
-            axes.annotate(row.plan.label, place, xytext=(4, 3), textcoords="offset points",
-                          fontsize=6)  # fmt: skip
+            if found is not None:
+                places[row.plan.label] = (found["adapt_ms"], 100 - 100 * found["accuracy"])
+        axes.plot(*zip(*places.values(), strict=True), "o", color=_BLUE, markersize=4)
         axes.set_xscale("log")
+        axes.margins(x=0.12, y=0.08)
+        _errors_upwards(axes)
+        axes.minorticks_off()
         axes.set_xlabel(f"one adaptation ({cell.name}), ms")
-        axes.set_ylabel("query accuracy, %")
+        axes.set_ylabel(_error_name(cell))
+        figure_.tight_layout()
+        _label_points(axes, places)
         _save(figure_, path)
+
+
+def _curve(
+    row: Row, suite: Suite, cells: Sequence[Cell], seed: int
+) -> tuple[list[int], list[float], list[float]]:
+    """Shots, errors in % and the half widths of their intervals."""
+    found = [(cell.shots, figure(row, suite, "int8", cell, seed)) for cell in cells]
+    known = [(shots, f) for shots, f in found if f is not None]
+    return (
+        [shots for shots, _ in known],
+        [100 - 100 * f["accuracy"] for _, f in known],
+        [100 * f["half_width"] for _, f in known],
+    )
+
+
+def _errors_upwards(axes: Axes) -> None:
+    """Errors on a logarithmic axis, the smaller the higher: what is good lies far apart there."""
+    axes.set_yscale("log")
+    low, high = sorted(axes.get_ylim())
+    axes.set_ylim(high, low)
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= t <= high]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+
+
+def _error_name(cell: Cell) -> str:
+    return "query error, %" if cell.ways > 1 else "variance left unexplained, %"
+
+
+def _label_points(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """Name each point where its name covers no point and no other name."""
+    points = {name: axes.transData.transform(place) for name, place in places.items()}
+    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in points.values()]
+    for name in sorted(points, key=lambda name: -points[name][1]):
+        text = axes.annotate(name, places[name], (0, 0), "data", "offset points", fontsize=6)
+        for dx, dy in _OFFSETS:
+            text.set_position((dx, dy))
+            text.set_horizontalalignment("left" if dx > 0 else "right")
+            if not any(text.get_window_extent().overlaps(other) for other in taken):
+                break
+        taken.append(text.get_window_extent())
+        if abs(dy) > _NEAR:
+            line = {"arrowstyle": "-", "linewidth": 0.4, "color": "0.6", "shrinkA": 0, "shrinkB": 3}
+            axes.annotate("", places[name], (dx, dy), "data", "offset points", arrowprops=line)
 
 
 def plot_waves(rows: Sequence[Row], pool: FunctionPool, seed: int, path: Path) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from export.tasks.base import TaskSource
     from export.tasks.functions import ValueSource
 
+_COMPARABLE = 3
+"""Rows from which on a picture of what each costs tells something."""
+
 
 def run_benchmark(
     config: BenchmarkConfig,
@@ -85,10 +88,11 @@ def _plots(
     if suite.curve:
         name = f"results/{stem}-curves.svg"
         plot_curves(rows, suite, seed, out / name)
-        found.append((name, "Query accuracy over the number of shots, with 95 % intervals."))
-    name = f"results/{stem}-cost.svg"
-    plot_cost(rows, suite, seed, out / name)
-    found.append((name, "Query accuracy against the time of one adaptation."))
+        found.append((name, "Errors over the number of shots, with 95 % intervals."))
+    if len(rows) >= _COMPARABLE:
+        name = f"results/{stem}-cost.svg"
+        plot_cost(rows, suite, seed, out / name)
+        found.append((name, "Errors against the time of one adaptation."))
     if not isinstance(pool, ImagePool) and pool.input_shape == (1,):
         name = f"results/{stem}-waves.svg"
         plot_waves(rows, pool, seed, out / name)
