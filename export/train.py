@@ -21,7 +21,6 @@ from export.checkpoint import (
     write_checkpoint,
 )
 from export.draws import Draws
-from export.episode_loss import episode_loss
 from export.objectives.registry import make_objective
 from export.placement import ON_CPU, Placement
 from export.progress import TrainEvent
@@ -29,6 +28,7 @@ from export.ranks import Ranks, running_statistics
 from export.tasks.base import TRAIN, VALIDATION
 from export.tasks.sampler import EpisodeSampler
 from export.train_options import StopReason, TrainOptions, TrainReport, Validation
+from export.validation import validate
 from export.warm_start import start_from
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from export.tasks.base import TaskSource
     from export.tasks.functions import ValueSource
 
-_TRAIN_STREAM, _VALIDATION_STREAM = 0, 1
+_STREAM = 0  # of the seed; validation draws from stream 1
 
 ALONE = Ranks()
 
@@ -133,7 +133,7 @@ class _Run:
         )
         self.parameters = [*learner.parameters(), *self.objective.parameters()]
         self.optimizer = torch.optim.Adam(self.parameters, lr=options.outer_lr)
-        stream = [options.seed, _TRAIN_STREAM, *([ranks.rank] if ranks.size > 1 else [])]
+        stream = [options.seed, _STREAM, *([ranks.rank] if ranks.size > 1 else [])]
         rng = np.random.default_rng(stream)
         self.draws = Draws(self.objective.draw, rng, background=background)
         self.steps = 0
@@ -307,25 +307,6 @@ class _Run:
             self.validations.append(Validation(step=step, accuracy=accuracy, loss=loss))
             self._note_best(self.validations[-1])
         self.stopped_by = _stop_reason(saved.finished)
-
-
-def validate(
-    learner: Learner, sampler: EpisodeSampler, *, batches: int, seed: int
-) -> tuple[float, float]:
-    """Mean query accuracy (0..1) and loss (nats) on `batches` batches that depend on `seed` alone.
-
-    The learner is put into eval mode for the measurement, and then back.
-    """
-    rng = np.random.default_rng([seed, _VALIDATION_STREAM])
-    was_training = learner.training
-    learner.eval()
-    try:
-        with torch.no_grad():
-            found = [episode_loss(learner, sampler.draw(rng)) for _ in range(batches)]
-    finally:
-        learner.train(was_training)
-    accuracy = sum(accuracy.item() for _, accuracy in found) / batches
-    return accuracy, sum(loss.item() for loss, _ in found) / batches
 
 
 def _identity(

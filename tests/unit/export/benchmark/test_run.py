@@ -39,6 +39,26 @@ hidden = 8
 note = "Two steps only."
 
 [[suite]]
+tasks = "glyphs"
+cells = ["3w1s"]
+queries = 4
+episodes = 5
+ways = 4
+[[suite.learner]]
+name = "prototypical"
+steps = 1
+hidden = 8
+[[suite.learner]]
+name = "prototypical"
+label = "wider"
+steps = 1
+hidden = 16
+[[suite.learner]]
+name = "retrieval"
+steps = 1
+hidden = 8
+
+[[suite]]
 tasks = "sinusoids"
 cells = ["10s"]
 episodes = 20
@@ -76,12 +96,15 @@ def test_a_benchmark_writes_its_report_and_goes_on_where_it_was(
         "## sinusoids", "| linear_values |", "How sure away from what was taught",
     ):  # fmt: skip
         assert part in text, part
-    for name in ("1-glyphs-curves", "1-glyphs-cost", "2-sinusoids-waves"):
+    for name in ("1-glyphs-curves", "2-glyphs-cost", "3-sinusoids-waves"):
         assert f"(results/{name}.svg)" in text
         assert (out / "results" / f"{name}.svg").read_text().startswith("<?xml")
+    assert "1-glyphs-cost" not in text  # one learner compares with nothing
+    for label in ("prototypical", "wider", "retrieval"):
+        assert f">{label}</text>" in (out / "results" / "2-glyphs-cost.svg").read_text()
 
     content = json.loads((out / "results.json").read_text())
-    images, values = content["suites"]
+    images, _, values = content["suites"]
     figures = images["learners"][0]["figures"]
     adapted = figures["int8 5w1s 20x4/random/0"]
     assert adapted["accuracy"] > figures["permuted 5w1s 20x4/random/0"]["accuracy"] + 0.1
