@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_sdk import Engine
 from export.benchmark.report import curve_cells
-from export.benchmark.run import Row, figure
+from export.benchmark.run import Figures, Row, figure
 from export.benchmark.waves import TAUGHT_POINTS, one_function, points_on_one_side
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _STYLE: dict[Any, Any] = {
 _MARKERS = "osv^D<>"
 _LINES = len(_MARKERS)
 """Learning curves of one panel."""
+_LEAST_ERROR = 0.05  # %; smaller ones are drawn here
 _NEAR = 12
 _OFFSETS = [
     (right, up) for up in (-2, 4, -8, 11, -15, 18, -22, 26, -30, 34, -38, 42) for right in (5, -5)
@@ -88,7 +89,7 @@ def plot_cost(rows: Sequence[Row], suite: Suite, seed: int, path: Path) -> None:
         for row in rows:
             found = figure(row, suite, "int8", cell, seed)
             if found is not None:
-                places[row.plan.label] = (found["adapt_ms"], 100 - 100 * found["accuracy"])
+                places[row.plan.label] = (found["adapt_ms"], _error(found))
         axes.plot(*zip(*places.values(), strict=True), "o", color=_BLUE, markersize=4)
         axes.set_xscale("log")
         axes.margins(x=0.12, y=0.08)
@@ -109,9 +110,14 @@ def _curve(
     known = [(shots, f) for shots, f in found if f is not None]
     return (
         [shots for shots, _ in known],
-        [100 - 100 * f["accuracy"] for _, f in known],
+        [_error(f) for _, f in known],
         [100 * f["half_width"] for _, f in known],
     )
+
+
+def _error(found: Figures) -> float:
+    """In %; a logarithmic axis has no place for none."""
+    return max(100 - 100 * float(found["accuracy"]), _LEAST_ERROR)
 
 
 def _errors_upwards(axes: Axes) -> None:
