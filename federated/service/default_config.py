@@ -32,6 +32,7 @@ _HEAD = """\
 # A key that is left out, or that is a comment, has the value shown here.
 """
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+_CHANGE = re.compile(r"(\w+)\.(\w+)\s*=\s*(.+)", re.DOTALL)
 _SET_BY_SERVE = "nodes"
 _MASKING_FILES = {"roster": "roster.json", "authority": "authority.pem.pub"}
 _OPTIONAL = {
@@ -45,8 +46,8 @@ def default_config(changes: Sequence[str] = ()) -> str:
     """The text of the file; as it stands it is read back into the defaults.
 
     Args:
-        changes: `SECTION.KEY=VALUE`, a value as in TOML: what to write in place of a default. A
-            section that is a comment otherwise is written out.
+        changes: `SECTION.KEY=VALUE`, a value as in TOML, or a text without its quotes: what to
+            write in place of a default. A section that is a comment otherwise is written out.
 
     Raises:
         InvalidOptionError: A change is malformed, or the file would not be read.
@@ -62,16 +63,22 @@ def default_config(changes: Sequence[str] = ()) -> str:
 def _parsed(changes: Sequence[str]) -> dict[str, dict[str, Any]]:
     changed: dict[str, dict[str, Any]] = {}
     for change in changes:
-        section, _, setting = change.partition(".")
-        msg = f"--set {change}: it must be SECTION.KEY=VALUE, with a text in quotes"
-        try:
-            values = tomllib.loads(setting)
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidOptionError(msg) from error
-        if not values:
+        match = _CHANGE.fullmatch(change)
+        if match is None:
+            msg = f"--set {change}: it must be SECTION.KEY=VALUE"
             raise InvalidOptionError(msg)
-        changed.setdefault(section, {}).update(values)
+        section, key, value = match.groups()
+        changed.setdefault(section, {})[key] = _value(value)
     return changed
+
+
+def _value(text: str) -> Any:
+    """As in TOML; what is no value there is a text that lost its quotes to the shell."""
+    try:
+        values = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return values["value"] if len(values) == 1 else text
 
 
 def _text(changed: dict[str, dict[str, Any]]) -> str:

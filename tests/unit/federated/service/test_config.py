@@ -60,12 +60,27 @@ def test_changes_are_written_in_place_of_defaults(file: Path) -> None:
     assert read.deployment.names == ("a.example.org",)
 
 
+def test_a_text_may_lose_its_quotes_to_the_shell(file: Path) -> None:
+    changes = (
+        "server.out=new/one", 'server.report="it is.json"',
+        "masking.roster=keys.json", "masking.authority=ca.pem.pub",
+    )  # fmt: skip
+    file.write_text(default_config(changes))
+    read = read_config(file)
+    assert read.server.out.endswith("/new/one")
+    assert read.server.report.endswith("/it is.json")
+    assert read.masking is not None
+    assert read.masking.roster.endswith("/keys.json")
+    assert read.masking.authority.endswith("/ca.pem.pub")
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ("server.min_clients", "must be SECTION.KEY=VALUE"),
         ("min_clients=4", "must be SECTION.KEY=VALUE"),
-        ("server.bundle=here", "a text in quotes"),
+        ("server.min_clients=four", "min_clients"),
+        ("server.min_clients=4\nserver = 5", "min_clients"),
         ("server.min_client=4", "no such key: min_client"),
         ("sever.min_clients=4", "no such key: sever"),
         ("rounds.cohort_size=0", "cohort_size must be an integer >= 1"),
