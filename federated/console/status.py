@@ -69,7 +69,6 @@ def watch(path: Path, console: Console, *, interval_s: float) -> RunRecord:
         time.sleep(interval_s)
         shown = _read_begun(path)
     with Live(render(shown), console=console, auto_refresh=False) as live:
-        live.refresh()
         while shown.status in (Status.RUNNING, Status.INTERRUPTED):
             time.sleep(interval_s)
             run = read_log(find_log(path))

@@ -49,7 +49,7 @@ pytestmark = [
 
 PROGRAM = str(Path(sys.executable).with_name("edge-sdk"))
 DEVICES = ("ann", "bob")
-PATIENCE_S = 240.0
+PATIENCE_S = 420.0
 CONFIG = """
 [server]
 out = "{out}"

@@ -81,6 +81,23 @@ def test_watching_waits_for_the_run_and_ends_with_it(path: Path) -> None:
     assert "Completed: 2 of 3 rounds." in text
 
 
+def test_what_has_begun_is_drawn_once(path: Path) -> None:
+    with RunLog(path, an_about()) as log:
+        write_round(log, 0)
+        thread = threading.Thread(target=complete_later, args=(log,))
+        thread.start()
+        seen: list[str] = []
+        console = Console(width=60, force_terminal=True, file=open_sink(seen))
+        assert watch(path, console, interval_s=0.02).status == Status.COMPLETED
+        thread.join()
+    assert "".join(seen).count("Running: 1 of 3 rounds done.") == 1
+
+
+def complete_later(log: RunLog) -> None:
+    time.sleep(0.2)
+    log.complete(epsilon=2.0)
+
+
 def test_watching_goes_on_where_a_run_is_interrupted_and_resumed(path: Path) -> None:
     with RunLog(path, an_about()) as log:
         write_round(log, 0)
