@@ -162,6 +162,22 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
+def end_marked(mark: str, *, grace_s: float = _GRACE_S) -> None:
+    """End all other processes whose environment carries `mark`: ask first, then kill."""
+
+    def others() -> list[int]:
+        return [pid for pid in marked_processes(mark) if pid != os.getpid()]
+
+    for pid in others():
+        _signal(pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while left := others():
+        if time.monotonic() > deadline:
+            for pid in left:
+                _signal(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
 def marked_processes(mark: str) -> list[int]:
     """Ids of the live processes whose environment carries `mark`; empty where there is no /proc."""
     wanted = f"{MARK_NAME}={mark}".encode()

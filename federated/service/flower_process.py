@@ -2,7 +2,8 @@
 
 Two things are added to what the program does by itself:
 
-* It ends when its parent has ended, however that came about, so that nothing is left behind.
+* It ends when its parent has ended, however that came about, and with it all that the parent
+  started, so that nothing is left behind.
 * The SuperLink takes commands (start a run, register a node) from those only who know the control
   token. In Flower 1.41 devices and coordinators use one port, and its own authentication of
   coordinators is a no-op: whoever reaches the port could register a node, or run code on all of
@@ -24,6 +25,8 @@ from typing import TYPE_CHECKING
 
 from flwr.common.constant import ACCESS_TOKEN_KEY
 from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
+
+from federated.processes import MARK_NAME, end_marked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,12 +64,18 @@ class ControlTokenPlugin(NoOpControlAuthnPlugin):
 
 
 def end_with_parent() -> None:
-    """Ask this process to end once its parent has ended."""
-    parent = os.getppid()
+    """End all that the parent started, this process last, once the parent has ended.
+
+    Flower's own processes watch theirs, too, but a ClientApp that is asked to end in the midst of
+    a request may wait for itself for ever (seen in Flower 1.41): it is killed after a while.
+    """
+    parent, mark = os.getppid(), os.environ.get(MARK_NAME)
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_PARENT_POLL_S)
+        if mark is not None:
+            end_marked(mark)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from federated.errors import DeploymentError
-from federated.processes import ProcessSet, marked_processes
+from federated.processes import MARK_NAME, ProcessSet, end_marked, marked_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,3 +122,21 @@ def test_a_command_gives_its_output_or_an_error(tmp_path: Path) -> None:
             processes.run("slow", [sys.executable, "-c", SLEEP], timeout_s=0.2)
         with pytest.raises(DeploymentError, match="cannot be started"):
             processes.start("absent", [str(tmp_path / "no-such-program")])
+
+
+def test_what_a_killed_parent_started_is_ended_whether_it_wants_or_not() -> None:
+    mark = "a-mark-of-this-test"
+    environment = {**os.environ, MARK_NAME: mark}
+    stubborn = subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], env=environment, stdout=subprocess.PIPE
+    )
+    assert stubborn.stdout is not None
+    with stubborn.stdout as said:
+        assert said.readline() == b"ready\n"
+    reaper = threading.Thread(target=stubborn.wait)  # else it stays as a zombie, unmarked
+    reaper.start()
+    assert len(marked_processes(mark)) == 2
+    end_marked(mark, grace_s=0.2)
+    reaper.join(10)
+    assert stubborn.returncode == -signal.SIGKILL
+    assert marked_processes(mark) == []
