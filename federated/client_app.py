@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from edge_sdk import FileKeyStore, Personalizer, open_bundle
-from edge_sdk.errors import BadUpdateError, EdgeError
+from edge_sdk import Personalizer
+from edge_sdk.errors import EdgeError
 from edge_sdk.random_words import SystemWords
 from edge_sdk.shared_update import ShareTerms
 from edge_sdk.update import ModelUpdate
 from federated import messages
+from federated.device_home import held_bundle, home_key
 from federated.errors import UnprotectedRoundError, WeakNoiseError
 from federated.evaluation.device import judge_candidate
 from federated.local_round import round_start
@@ -119,13 +120,8 @@ def take_part(
     """
     refuse_unmasked(settings)
     instruction = messages.decode_instruction(content)
-    bundle = open_bundle(settings.bundle)
-    if bundle.digest != instruction.bundle_digest:
-        msg = "the round is on another bundle than this device holds; update the device's bundle"
-        raise BadUpdateError(msg)
-    if key is None and settings.key_file:
-        key = FileKeyStore(settings.key_file)
-    with Personalizer(bundle, home=settings.home, key=key) as personalizer:
+    bundle = held_bundle(settings, instruction.bundle_digest)
+    with Personalizer(bundle, home=settings.home, key=home_key(settings, key)) as personalizer:
         start = round_start(bundle, personalizer.initial_state, instruction.shared)
         terms = ShareTerms(
             clipping_norm=instruction.clipping_norm,

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 MARK_NAME = "EDGE_SDK_DEPLOYMENT"
 
-_GRACE_S = 3.0
+GRACE_S = 3.0
+"""Between asking a process to end and killing it."""
 _KILL_S = 10.0
 _PROC = Path("/proc")
 
@@ -132,7 +133,7 @@ class ProcessSet:
     def _stop(self) -> None:
         for process in self._running.values():
             _signal_group(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE_S
+        deadline = time.monotonic() + GRACE_S
         for process in self._running.values():
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
@@ -140,17 +141,7 @@ class ProcessSet:
                 _signal_group(process.pid, signal.SIGKILL)
                 process.wait()
         self._running.clear()
-        deadline = time.monotonic() + _KILL_S
-        clear = 0  # a process has no environment for a moment while it starts: look twice
-        while clear < 2:
-            left = marked_processes(self.mark)
-            clear = 0 if left else clear + 1
-            if left and time.monotonic() > deadline:
-                msg = f"processes {left} do not end; end them by hand"
-                raise DeploymentError(msg)
-            for pid in left:
-                _signal(pid, signal.SIGKILL)
-            time.sleep(0.05)
+        end_marked(self.mark)
 
 
 def end_on_sigterm() -> None:
@@ -162,19 +153,33 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def end_marked(mark: str, *, grace_s: float = _GRACE_S) -> None:
-    """End all other processes whose environment carries `mark`: ask first, then kill."""
+def end_marked(mark: str, *, grace_s: float = 0.0) -> None:
+    """End all other processes whose environment carries `mark`.
+
+    Args:
+        mark: See `ProcessSet`.
+        grace_s: Ask them first, and kill what is left after so many seconds; 0 kills at once.
+
+    Raises:
+        DeploymentError: A process is still there; the message has its id.
+    """
 
     def others() -> list[int]:
         return [pid for pid in marked_processes(mark) if pid != os.getpid()]
 
-    for pid in others():
-        _signal(pid, signal.SIGTERM)
-    deadline = time.monotonic() + grace_s
-    while left := others():
-        if time.monotonic() > deadline:
-            for pid in left:
-                _signal(pid, signal.SIGKILL)
+    if grace_s > 0:
+        for pid in others():
+            _signal(pid, signal.SIGTERM)
+    kill_at = time.monotonic() + grace_s
+    clear = 0  # a process has no environment for a moment while it starts: look twice
+    while clear < 2:
+        left, now = others(), time.monotonic()
+        clear = 0 if left else clear + 1
+        if left and now > kill_at + _KILL_S:
+            msg = f"processes {left} do not end; end them by hand"
+            raise DeploymentError(msg)
+        for pid in left if now >= kill_at else ():
+            _signal(pid, signal.SIGKILL)
         time.sleep(0.05)
 
 

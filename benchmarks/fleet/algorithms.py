@@ -13,8 +13,6 @@ intervals are Student's t at 95 % over writers.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 import time
 from dataclasses import replace
@@ -22,12 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from learning import CLASSES, HELD_OUT, PEOPLE, PLAIN, SEED, Writing, interval, level
+from figures import add_figures
+from learning import CLASSES, PEOPLE, PLAIN, Writing, interval, level, open_writers
 
 from edge_sdk import open_bundle
 from federated.fleet.options import AlgorithmOptions, FleetRoundOptions
-from federated.population import PopulationOptions as Writers
-from federated.population import open_population
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,9 +81,7 @@ def main() -> None:
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
-    data = Path(os.environ["EDGE_SDK_DATA"])
-    writers = Writers(writers=0, held_out=HELD_OUT, seed=SEED)
-    population = open_population("unipen", writers, max_classes=CLASSES, data=data)
+    population = open_writers()
     studies: dict[str, Any] = {
         "classes": CLASSES,
         "shots": CONFIG.population.shots,
@@ -109,9 +104,7 @@ def main() -> None:
                 **study(writing),
                 "cpu_minutes": round((time.process_time() - began) / 60, 1),
             }
-    whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-    whole["algorithms"] = studies
-    chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    add_figures(chosen.out, "algorithms", found=studies)
 
 
 if __name__ == "__main__":

@@ -13,19 +13,23 @@ the seeds; intervals are Student's t at 95 % over writers.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from algorithms import SEEDS, over_seeds
-from learning import CLASSES, DEFENCES, HELD_OUT, PEOPLE, PLAIN, SEED, Writing, attack_rows
+from figures import add_figures
+from learning import (
+    DEFENCES,
+    PEOPLE,
+    PLAIN,
+    Writing,
+    attack_rows,
+    open_writers,
+)
 
 from edge_sdk import open_bundle
-from federated.population import PopulationOptions as Writers
-from federated.population import open_population
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,9 +57,7 @@ def main() -> None:
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
-    data = Path(os.environ["EDGE_SDK_DATA"])
-    writers = Writers(writers=0, held_out=HELD_OUT, seed=SEED)
-    population = open_population("unipen", writers, max_classes=CLASSES, data=data)
+    population = open_writers()
     studies: dict[str, Any] = {
         "data_digest": population.digest,
         "devices": CONFIG.population.devices,
@@ -74,9 +76,7 @@ def main() -> None:
             "bundle_digest": bundle.digest,
             "attacks": rows,
         }
-    whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-    whole["attacks on a head"] = studies
-    chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    add_figures(chosen.out, "attacks on a head", found=studies)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ paired by writer; its interval is Student's t at 95 %.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from figures import add_figures
 
 from edge_sdk import Engine, open_bundle
 from export.intervals import mean_interval
@@ -93,6 +94,13 @@ def level(values: NDArray[np.float64]) -> dict[str, float]:
         "mean": round(100 * found.mean, 2),
         "worst_decile": round(100 * found.worst_decile, 2),
     }
+
+
+def open_writers() -> Population:
+    """UNIPEN's writers, some of whom take part in no round."""
+    people = Writers(writers=0, held_out=HELD_OUT, seed=SEED)
+    data = Path(os.environ["EDGE_SDK_DATA"])
+    return open_population("unipen", people, max_classes=CLASSES, data=data)
 
 
 class Writing:
@@ -230,10 +238,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
-    data = Path(os.environ["EDGE_SDK_DATA"])
-    writers = Writers(writers=0, held_out=HELD_OUT, seed=SEED)
-    population = open_population("unipen", writers, max_classes=CLASSES, data=data)
-    whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
+    population = open_writers()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         writing = Writing(chosen.bundle, population, folder, "prototypes")
@@ -250,8 +255,7 @@ def main() -> None:
             )
             for defence in DEFENCES
         }
-    whole["learning"] = studies
-    chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    add_figures(chosen.out, "learning", found=studies)
 
 
 if __name__ == "__main__":

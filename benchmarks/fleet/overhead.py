@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from figures import add_figures
 from work import CLIENTS, DIM
 
 HERE = Path(__file__).parent
@@ -105,9 +106,7 @@ def main() -> None:
     text = json.dumps(report, indent=1, sort_keys=True)
     sys.stdout.write(text + "\n")
     if chosen.out:
-        whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-        whole["overhead"] = report
-        chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+        add_figures(chosen.out, "overhead", found=report)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ seeds; intervals are Student's t at 95 % over writers.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 import time
 from dataclasses import asdict, replace
@@ -23,26 +21,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from figures import add_figures
 from learning import (
     CLASSES,
-    HELD_OUT,
     PEOPLE,
     PLAIN,
     PRIVATE_COHORT,
     PRIVATE_DEVICES,
-    SEED,
     UNMOVED,
     Writing,
     interval,
     level,
+    open_writers,
     population_of,
     private_run,
 )
 
 from edge_sdk import open_bundle
 from federated.fleet.options import AvailabilityOptions, FleetRoundOptions
-from federated.population import PopulationOptions as Writers
-from federated.population import open_population
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,9 +86,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
-    data = Path(os.environ["EDGE_SDK_DATA"])
-    writers = Writers(writers=0, held_out=HELD_OUT, seed=SEED)
-    population = open_population("unipen", writers, max_classes=CLASSES, data=data)
+    population = open_writers()
     bundle = open_bundle(chosen.bundle)
     began = time.process_time()
     with tempfile.TemporaryDirectory() as made:
@@ -111,9 +105,7 @@ def main() -> None:
             **study(writing, chosen.seeds, Path(made)),
             "cpu_minutes": round((time.process_time() - began) / 60, 1),
         }
-    whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-    whole.setdefault("private personal parts", {})[bundle.manifest.learner] = found
-    chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    add_figures(chosen.out, "private personal parts", bundle.manifest.learner, found=found)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from figures import add_figures
+
 from edge_sdk import Engine, open_bundle
 from federated.fleet.config import FleetConfig
 from federated.fleet.options import AvailabilityOptions, FleetRoundOptions, PopulationOptions
@@ -108,9 +110,7 @@ def main() -> None:
     text = json.dumps(report, indent=1, sort_keys=True)
     sys.stdout.write(text + "\n")
     if chosen.out:
-        whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-        whole["scale"] = report
-        chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+        add_figures(chosen.out, "scale", found=report)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ they teach nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from figures import add_figures
 from learning import PLAIN, SEED, UNMOVED, Writing, interval, level
 
 from edge_sdk import open_bundle
@@ -68,9 +68,7 @@ def main() -> None:
     for name, people in SOURCES.items():
         with tempfile.TemporaryDirectory() as folder:
             studies[name] = study(chosen.bundle, people, data, Path(folder))
-    whole = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-    whole["sources"] = studies
-    chosen.out.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    add_figures(chosen.out, "sources", found=studies)
 
 
 if __name__ == "__main__":

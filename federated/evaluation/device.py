@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_sdk import FileKeyStore, Personalizer, open_bundle
-from edge_sdk.errors import BadUpdateError
+from edge_sdk import Personalizer
+from federated.device_home import held_bundle, home_key
 from federated.evaluation.records import decode_evaluation, encode_judgement
 from federated.local_round import round_start
 
@@ -31,13 +31,8 @@ def judge_candidate(
         EdgeError: As `Personalizer.judge`.
     """
     asked, folds = decode_evaluation(content)
-    bundle = open_bundle(settings.bundle)
-    if bundle.digest != asked.bundle_digest:
-        msg = "the candidate is of another bundle than this device holds; update the bundle"
-        raise BadUpdateError(msg)
-    if key is None and settings.key_file:
-        key = FileKeyStore(settings.key_file)
-    with Personalizer(bundle, home=settings.home, key=key) as personalizer:
+    bundle = held_bundle(settings, asked.bundle_digest, asked="the candidate is of")
+    with Personalizer(bundle, home=settings.home, key=home_key(settings, key)) as personalizer:
         candidate = round_start(bundle, personalizer.initial_state, asked.shared)
         found = personalizer.judge(
             candidate, steps=asked.steps, folds=folds, consent_id=settings.consent_id or None

@@ -10,12 +10,13 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from edge_sdk import FileKeyStore, Personalizer, open_bundle
+from edge_sdk import Personalizer
 from edge_sdk.ed25519 import public_key_of_pem, read_pem
 from edge_sdk.errors import BadUpdateError, InvalidOptionError
 from edge_sdk.random_words import SystemWords
 from edge_sdk.shared_update import ShareTerms
 from edge_sdk.signing import SigningKey
+from federated.device_home import held_bundle, home_key
 from federated.errors import WeakNoiseError
 from federated.local_round import round_start
 from federated.secure.client import GroupClient
@@ -65,10 +66,7 @@ def answer_stage(
     On any error nothing has left, and another message may still be answered.
     """
     stage = decode_stage(content)
-    bundle = open_bundle(settings.bundle)
-    if bundle.digest != stage.bundle_digest:
-        msg = "the round is on another bundle than this device holds; update the device's bundle"
-        raise BadUpdateError(msg)
+    bundle = held_bundle(settings, stage.bundle_digest)
     member = _Member(settings, bundle, key, random or SystemWords())
     if stage.kind is None:  # who cannot take part says so before groups are formed
         return encode_answer(None, b"")
@@ -97,9 +95,7 @@ class _Member:
             msg = "this device takes part in rounds with local noise only, which are not masked"
             raise WeakNoiseError(msg)
         self._settings, self._bundle, self._random = settings, bundle, random
-        self._home_key = (
-            FileKeyStore(settings.key_file) if key is None and settings.key_file else key
-        )
+        self._home_key = home_key(settings, key)
         self._identity = SigningKey.read(settings.identity_key)
         authority = public_key_of_pem(read_pem(settings.authority, "public"))
         self._roster = Roster.read(settings.roster, authority)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from flwr.common.constant import ACCESS_TOKEN_KEY
 from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
 
-from federated.processes import MARK_NAME, end_marked
+from federated.processes import GRACE_S, MARK_NAME, end_marked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,9 +74,11 @@ def end_with_parent() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_PARENT_POLL_S)
-        if mark is not None:
-            end_marked(mark)
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            if mark is not None:
+                end_marked(mark, grace_s=GRACE_S)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
